@@ -1,0 +1,389 @@
+#include "broker/broker.h"
+
+#include "broker/encoding.h"
+#include "broker/process_watch.h"
+
+#include <algorithm>
+#include <array>
+
+namespace mintfs::broker {
+namespace {
+
+constexpr std::size_t kMaxConnectorsPerLease = 32;
+constexpr std::size_t kMaxPatterns = 64;
+constexpr std::size_t kMaxLabels = 32;
+constexpr std::size_t kMaxLabel = 128;
+constexpr std::size_t kMaxNames = 255;  // bytes of what a refused opener asked for
+
+bool is_label(std::string_view text) {
+  return !text.empty() && text.size() <= kMaxLabel &&
+         std::all_of(text.begin(), text.end(), [](char c) { return c >= 0x20 && c <= 0x7e; });
+}
+
+std::string new_lease_id(Random& random) {
+  std::array<char, 16> bytes;
+  random.fill(bytes);
+  return base32_encode({bytes.data(), bytes.size()});
+}
+
+// What the opener wrote, for the audit log: not checked, so cut.
+std::string names_of(const LeaseRequest& request) {
+  std::string names;
+  for (const auto& name : request.connectors) {
+    if (names.size() > kMaxNames) break;
+    names.append(names.empty() ? "" : ",").append(name, 0, kMaxNames);
+  }
+  return names.substr(0, kMaxNames);
+}
+
+std::int64_t to_seconds(Time time) { return std::chrono::floor<std::chrono::seconds>(time).time_since_epoch().count(); }
+
+// What the opener asks for must be given by each connector; what is left is the lease's rights.
+Errc narrow(const ConnectorConfig& connector, const LeaseRequest& request, std::string& detail) {
+  if (request.operations && (connector.rights.operations & *request.operations).empty()) {
+    detail = "The connector '" + connector.name.text() + "' gives none of the operations asked for.";
+    return Errc::operation_denied;
+  }
+  for (const auto& asked : request.references) {
+    const ReferencePattern pattern(asked);
+    const auto& given = connector.rights.references.allow;
+    if (given.empty() ||
+        std::any_of(given.begin(), given.end(), [&](const auto& each) { return each.covers(pattern); }))
+      continue;
+    detail = "The connector '" + connector.name.text() + "' does not give '" + asked + "'.";
+    return Errc::reference_denied;
+  }
+  if (!connector.rights.restricts_repositories()) return Errc{};
+  for (const auto& asked : request.repositories) {
+    const RepositoryPattern pattern(asked);
+    const auto& given = connector.rights.repositories;
+    if (std::none_of(given.begin(), given.end(),
+                     [&](const auto& each) { return each.covers(pattern, connector.letter_case); })) {
+      detail = "The connector '" + connector.name.text() + "' does not give '" + asked + "'.";
+      return Errc::repository_denied;
+    }
+  }
+  return Errc{};
+}
+
+// Counts and characters only; what the values mean is asked later.
+bool is_well_formed(const LeaseRequest& request, std::string& detail) {
+  if (request.connectors.empty() || request.connectors.size() > kMaxConnectorsPerLease)
+    detail = "A lease names 1 to 32 connectors.";
+  else if (request.repositories.size() > kMaxPatterns)
+    detail = "A lease names at most 64 repository patterns.";
+  else if (request.references.size() > kMaxPatterns)
+    detail = "A lease names at most 64 patterns of references.";
+  else if (request.labels.size() > kMaxLabels)
+    detail = "A lease has at most 32 labels.";
+  else if (request.operations && request.operations->empty())
+    detail = "A lease needs at least one operation.";
+  else if (request.pid && *request.pid <= 0)
+    detail = "The process to bind to is not visible to the daemon.";
+  for (const auto& [key, value] : request.labels)
+    if (!is_label(key) || !is_label(value)) detail = "A label is 1 to 128 printable characters, and so is its value.";
+  for (const auto& pattern : request.repositories)
+    if (!RepositoryPattern::is_valid(pattern))
+      detail = "'owner/name' or 'owner/*' is a repository pattern; one given is not.";
+  for (const auto& pattern : request.references)
+    if (!ReferencePattern::is_valid(pattern))
+      detail = "'refs/heads/main' or 'refs/heads/bot/*' is a pattern of references; one given is not.";
+  return detail.empty();
+}
+
+}  // namespace
+
+Broker::Broker(Options options, MasterKeys& keys, LeaseTable& leases, AuditLog& audit, const Clock& clock,
+               ConnectorsPtr connectors)
+    : options_(std::move(options)),
+      keys_(keys),
+      leases_(leases),
+      audit_(audit),
+      clock_(clock),
+      connectors_(std::move(connectors)) {}
+
+Result<Lease> Broker::describe(const Caller& caller, const LeaseRequest& request, std::string& detail) const {
+  if (!is_well_formed(request, detail)) return Errc::lease_malformed;
+  Lease lease;
+  lease.opener = caller.uid;
+  lease.uid = request.uid.value_or(caller.uid);
+  if (lease.uid != caller.uid && !is_administrator(caller.uid)) {
+    detail = "Only root may open a lease for another user.";
+    return Errc::lease_denied;
+  }
+  if (const auto named = request.cgroup.value_or(options_.bind_cgroup ? "self" : ""); !named.empty()) {
+    auto group = named == "self" ? cgroup_of(caller.pid) : Cgroup::parse(named);
+    if (group) lease.cgroup = std::make_shared<const Cgroup>(std::move(*group));
+    if (!lease.cgroup) {
+      detail = named == "self"
+                   ? "You are in the root cgroup, which admits everybody; start the job in a cgroup of its own."
+                   : "A cgroup is named as in /proc/PID/cgroup: '/ci/job-42', or 'pids:/job-42' for version 1.";
+      return Errc::lease_malformed;
+    }
+  }
+  lease.opened = clock_.now();
+  const auto ttl = request.ttl.value_or(options_.default_ttl);
+  if (ttl <= std::chrono::seconds::zero() || ttl > options_.max_ttl) {
+    detail = "A lease lives for at most " + std::to_string(options_.max_ttl.count()) + " seconds here (lease.max_ttl).";
+    return Errc::lease_malformed;
+  }
+  lease.expires = lease.opened + ttl;
+  lease.subject = "uid:" + std::to_string(lease.uid);
+  lease.labels = request.labels;
+  if (request.operations) lease.rights.operations = *request.operations;
+  for (const auto& pattern : request.repositories) lease.rights.repositories.emplace_back(pattern);
+  for (const auto& pattern : request.references) lease.rights.references.allow.emplace_back(pattern);
+
+  const ConnectorsPtr table = connectors();
+  for (const auto& text : request.connectors) {
+    const auto name = ConnectorName::parse(text);
+    const auto found = name ? table->find(*name) : table->end();
+    if (found == table->end()) {
+      detail = "No connector is named '" + (name ? name->text() : std::string("(malformed)")) +
+               "'; 'mintfs connector list' shows those there are.";
+      return Errc::connector_unknown;
+    }
+    if (!admits(found->second.allow, caller)) {
+      detail = "User " + std::to_string(caller.uid) + " may not use the connector '" + name->text() +
+               "'; ask for the user or a group of it in its 'allow'.";
+      return Errc::connector_denied;
+    }
+    if (const Errc error = narrow(found->second, request, detail); error != Errc{}) return error;
+    if (!lease.serves(*name)) lease.connectors.push_back(*name);
+  }
+  if (request.pid) {
+    lease.process = {*request.pid, process_start_time(*request.pid)};
+    if (lease.process.start_time == 0) {
+      detail = "There is no process " + std::to_string(*request.pid) + ".";
+      return Errc::lease_malformed;
+    }
+  }
+  return lease;
+}
+
+Result<LeasePtr> Broker::open_lease(const Caller& caller, const LeaseRequest& request, std::string* detail) {
+  std::string sentence;
+  const std::string subject = "uid:" + std::to_string(caller.uid);
+  Result<Lease> lease = describe(caller, request, sentence);
+  Result<LeasePtr> opened = Errc::internal;
+  if (lease) {
+    Random random;
+    lease->id = new_lease_id(random);
+    lease->kid = keys_.current();
+    lease->key = keys_.derive(lease->kid, lease->id).value();
+    opened = leases_.add(std::move(*lease), options_.max_per_user);
+    if (!opened && to_errc(opened.error()) == Errc::too_many)
+      sentence = "You have " + std::to_string(options_.max_per_user) + " leases open (lease.max_per_user); close one.";
+  } else {
+    opened = lease.error();
+  }
+  if (!opened) {
+    if (detail != nullptr) *detail = sentence;
+    const Errc error = to_errc(opened.error());
+    audit_.write({.event = "refuse",
+                  .connector = names_of(request),
+                  .subject = subject,
+                  .operation = "open",
+                  .reason = reason_word(error)});
+    refusals_[error].add();
+    return opened;
+  }
+  std::string names;
+  for (const auto& name : (*opened)->connectors) names += (names.empty() ? "" : ",") + name.text();
+  audit_.write({.event = "open", .lease = (*opened)->id, .connector = names, .subject = (*opened)->subject});
+  for (LeaseObserver* observer : observers_) observer->lease_opened(*opened);
+  return opened;
+}
+
+Result<LeasePtr> Broker::visible_to(const Caller& caller, std::string_view id) {
+  LeasePtr lease = leases_.find(id);
+  if (!lease) return Errc::lease_closed;
+  if (caller.uid != lease->uid && caller.uid != lease->opener && !is_administrator(caller.uid))
+    return Errc::lease_closed;
+  return lease;
+}
+
+Result<LeasePtr> Broker::show_lease(const Caller& caller, std::string_view id) { return visible_to(caller, id); }
+
+std::vector<LeasePtr> Broker::list_leases(const Caller& caller) {
+  std::vector<LeasePtr> leases = leases_.all();
+  if (is_administrator(caller.uid)) return leases;
+  std::erase_if(leases, [&](const LeasePtr& lease) { return caller.uid != lease->uid && caller.uid != lease->opener; });
+  return leases;
+}
+
+Result<LeasePtr> Broker::close_lease(const Caller& caller, std::string_view id) {
+  Result<LeasePtr> lease = visible_to(caller, id);
+  if (!lease) return lease;
+  const LeasePtr removed = leases_.remove(id);
+  if (!removed) return Errc::lease_closed;  // somebody else was quicker
+  closed(removed, "");
+  return removed;
+}
+
+void Broker::follow(const std::function<void(std::string)>& report) {
+  const auto difference = leases_.follow(keys_, report);
+  for (LeaseObserver* observer : observers_) {
+    for (const auto& lease : difference.opened) observer->lease_opened(lease);
+    for (const auto& lease : difference.closed) observer->lease_closed(lease);
+  }
+}
+
+void Broker::close_expired() {
+  if (following_) return;
+  for (const auto& lease : leases_.remove_expired(clock_.now())) closed(lease, "expired");
+}
+
+void Broker::close_for(std::string_view id, std::string_view reason) {
+  if (following_) return;
+  if (const LeasePtr lease = leases_.remove(id)) closed(lease, reason);
+}
+
+void Broker::closed(const LeasePtr& lease, std::string_view reason) {
+  audit_.write({.event = "close", .lease = lease->id, .subject = lease->subject, .reason = reason});
+  for (LeaseObserver* observer : observers_) observer->lease_closed(lease);
+}
+
+LeasePtr Broker::find_lease(std::string_view id) { return leases_.find(id); }
+
+LeasePtr Broker::find_lease(std::uint64_t serial) { return leases_.find_serial(serial); }
+
+std::size_t Broker::token_size(const Lease& lease, const ConnectorName& name) const {
+  const std::string connector = name.text();
+  return broker::token_size(
+      {.audience = options_.audience, .subject = lease.subject, .lease = lease.id, .connector = connector, .id = {}},
+      lease.kid);
+}
+
+Result<char*> Broker::mint(const Lease& lease, const ConnectorName& name, Scratch& scratch, char* out) {
+  const Time now = clock_.now();
+  if (lease.expires <= now) return Errc::lease_closed;
+  std::array<char, kTokenIdSize * 3 / 4> random;
+  scratch.random.fill(random);
+  std::array<char, kTokenIdSize> id;
+  base64url_encode({random.data(), random.size()}, id.data());
+
+  const std::string connector = name.text();
+  const Claims claims{.audience = options_.audience,
+                      .subject = lease.subject,
+                      .lease = lease.id,
+                      .connector = connector,
+                      .issued = to_seconds(now),
+                      .expires = std::min(to_seconds(now + options_.token_ttl), to_seconds(lease.expires)),
+                      .id = {id.data(), id.size()}};
+  char* const end = mint_token(claims, lease.kid, lease.key, scratch.signer, out);
+  minted_.add();
+  audit_.write(
+      {.event = "mint", .lease = lease.id, .connector = connector, .subject = lease.subject, .jti = claims.id});
+  return end;
+}
+
+bool Broker::can_mint(Scratch& scratch) const {
+  constexpr std::string_view kNobodys = "00000000000000000000000000";  // no lease has it: 0 is not base32
+  static_assert(kNobodys.size() == kLeaseIdSize);
+  try {
+    const std::uint32_t kid = keys_.current();
+    const auto key = keys_.derive(kid, kNobodys);
+    const std::int64_t now = to_seconds(clock_.now());
+    const Claims claims{.audience = options_.audience,
+                        .subject = "none",
+                        .lease = kNobodys,
+                        .connector = "none/none",
+                        .issued = now,
+                        .expires = now + 1,
+                        .id = "0000000000000000"};
+    const std::size_t size = broker::token_size(claims, kid);
+    if (!key || size > kMaxTokenSize) return false;
+    Secret token(size);
+    mint_token(claims, kid, *key, scratch.signer, token.bytes().data());
+    return !parse_token(token.reveal(), scratch.token) && is_signed_with(scratch.token, *key, scratch.signer);
+  } catch (const std::exception&) {
+    return false;  // OpenSSL failed, or there is no memory
+  }
+}
+
+// Token first, rights last: nobody learns anything about rights without a good token.
+boost::system::error_code Broker::check(std::string_view token, const Access& access, Scratch& scratch,
+                                        Finding& found) {
+  if (token.empty()) return Errc::token_missing;
+  if (const auto error = parse_token(token, scratch.token)) return error;
+  const Claims& claims = scratch.token.claims;
+  const Time now = clock_.now();
+  found.lease = leases_.find(claims.lease);
+  if (found.lease && following_ && !leases_.is_on_disk(claims.lease)) found.lease = nullptr;
+  if (found.lease) {
+    if (scratch.token.kid != found.lease->kid) return Errc::token_key_unknown;
+    if (!is_signed_with(scratch.token, found.lease->key, scratch.signer)) return Errc::token_signature;
+  } else {
+    // The key of a closed lease is derived once more: a genuine token that outlived its lease is
+    // news for the audit log, a forged one is not.
+    const auto key = claims.lease.size() == kLeaseIdSize ? keys_.derive(scratch.token.kid, claims.lease) : std::nullopt;
+    if (!key) return Errc::token_key_unknown;
+    if (!is_signed_with(scratch.token, *key, scratch.signer)) return Errc::token_signature;
+  }
+  found.genuine = true;
+  if (!found.lease || found.lease->expires <= now) return Errc::lease_closed;
+  if (const auto error = check_times(claims, now)) return error;
+  if (claims.audience != options_.audience) return Errc::token_audience;
+
+  const ConnectorName name{std::string(access.space), std::string(access.connector)};
+  if (claims.connector != name.text() || !found.lease->serves(name)) return Errc::token_connector;
+  found.table = connectors();
+  const auto entry = found.table->find(name);
+  if (entry == found.table->end()) return Errc::connector_unknown;
+  found.connector = &entry->second;
+
+  return decide(*found.connector, &found.lease->rights, access).error;
+}
+
+// Adds what was asked for.
+void Broker::write_access(std::string_view event, const Access& access, AuditRecord record) {
+  std::array<char, 130> name;
+  std::size_t size = access.space.copy(name.data(), 64);
+  name[size++] = '/';
+  size += access.connector.copy(name.data() + size, 64);
+  record.event = event;
+  if (size > 1) {
+    record.connector = {name.data(), size};
+    if (!access.undecided) record.operation = to_string(access.operation);
+  }
+  record.repository = access.repository;
+  audit_.write(record);
+}
+
+Result<Grant> Broker::redeem(std::string_view token, const Access& access, Scratch& scratch) {
+  Finding found;
+  const auto error = check(token, access, scratch, found);
+  // Only what was verified is named: a forged token must not write another lease's id into the log.
+  const Claims claims = found.genuine ? scratch.token.claims : Claims{};
+  AuditRecord record{.lease = claims.lease, .subject = claims.subject, .jti = claims.id};
+  if (error) {
+    const Errc reason = to_errc(error);
+    record.reason = reason_word(reason);
+    record.stranger = !found.genuine;
+    write_access("refuse", access, record);
+    refusals_[reason].add();
+    return error;
+  }
+  if (!access.undecided) {
+    write_access("redeem", access, record);
+    redeemed_.add();
+  }
+  return Grant(std::move(found.lease), std::move(found.table), found.connector);
+}
+
+void Broker::note_refusal(Errc error, const Access& access, const Lease* lease, std::string_view reference) {
+  AuditRecord record{.reference = reference, .reason = reason_word(error), .stranger = lease == nullptr};
+  if (lease != nullptr) {
+    record.lease = lease->id;
+    record.subject = lease->subject;
+  }
+  write_access("refuse", access, record);
+  refusals_[error].add();
+}
+
+ConnectorsPtr Broker::connectors() const { return *connectors_.lock(); }
+
+void Broker::replace_connectors(ConnectorsPtr connectors) { connectors_.lock()->swap(connectors); }
+
+}  // namespace mintfs::broker

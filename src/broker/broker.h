@@ -1,0 +1,182 @@
+// The broker: opens and closes leases, mints tokens for them and redeems them at the proxy.
+//
+// It holds the rules and the keys but no real credential. Every act ends in one audit line. All
+// calls are thread-safe; none waits for a network, and only open and close touch a disk.
+#pragma once
+
+#include "broker/audit.h"
+#include "broker/clock.h"
+#include "broker/config.h"
+#include "broker/decision.h"
+#include "broker/error.h"
+#include "broker/keys.h"
+#include "broker/lease.h"
+#include "broker/metrics.h"
+#include "broker/policy.h"
+#include "broker/sync.h"
+#include "broker/token.h"
+
+#include <atomic>
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace mintfs::broker {
+
+// The connectors of one configuration; never changes, replaced as a whole on reload.
+using Connectors = std::map<ConnectorName, ConnectorConfig>;
+using ConnectorsPtr = std::shared_ptr<const Connectors>;
+
+struct LeaseRequest {
+  std::vector<std::string> connectors;  // as written: "github" or "team/github"
+  std::optional<uid_t> uid{};           // default: the caller's
+  std::optional<std::chrono::seconds> ttl{};
+  std::map<std::string, std::string> labels{};
+  std::optional<Operations> operations{};
+  std::vector<std::string> repositories{};
+  std::vector<std::string> references{};
+  std::optional<pid_t> pid{};           // close the lease when this process ends
+  std::optional<std::string> cgroup{};  // bind to it: "self" is the caller's, else as Cgroup::parse() reads it
+};
+
+// What a redeemed token allows. Only Broker::redeem makes one, so holding it is the proof that the
+// access was checked.
+class Grant {
+ public:
+  const Lease& lease() const { return *lease_; }
+  const LeasePtr& lease_ptr() const { return lease_; }
+  const ConnectorConfig& connector() const { return *connector_; }
+  const ConnectorsPtr& connectors() const { return connectors_; }  // keeps connector() alive
+  bool restricts_references() const { return broker::restricts_references(*connector_, &lease_->rights); }
+  Decision decide(const ReferenceUpdate& update) const { return broker::decide(*connector_, &lease_->rights, update); }
+
+ private:
+  friend class Broker;
+  Grant(LeasePtr lease, ConnectorsPtr connectors, const ConnectorConfig* connector)
+      : lease_(std::move(lease)), connectors_(std::move(connectors)), connector_(connector) {}
+  LeasePtr lease_;
+  ConnectorsPtr connectors_;  // keeps connector_ alive
+  const ConnectorConfig* connector_;
+};
+
+// Told when leases come and go, on the thread that did it, after the fact and without any lock held.
+class LeaseObserver {
+ public:
+  virtual ~LeaseObserver() = default;
+  virtual void lease_opened(const LeasePtr& lease) = 0;
+  virtual void lease_closed(const LeasePtr& lease) = 0;
+};
+
+// What one thread needs to mint or redeem; see Signer and Random. One per thread.
+struct Scratch {
+  Signer signer;
+  Random random;
+  ParsedToken token;
+};
+
+class Broker {
+ public:
+  struct Options {
+    std::string audience;  // the proxy URL
+    std::chrono::seconds token_ttl;
+    std::chrono::seconds default_ttl;
+    std::chrono::seconds max_ttl;
+    std::uint32_t max_per_user = 256;
+    bool bind_cgroup = false;  // a lease that names no cgroup is bound to its opener's
+  };
+
+  Broker(Options options, MasterKeys& keys, LeaseTable& leases, AuditLog& audit, const Clock& clock,
+         ConnectorsPtr connectors);
+
+  // lease_malformed, lease_denied, connector_unknown, connector_denied, operation_denied,
+  // repository_denied, reference_denied, too_many, storage_failed. `detail`, when given, gets a sentence that names the
+  // thing.
+  Result<LeasePtr> open_lease(const Caller& caller, const LeaseRequest& request, std::string* detail = nullptr);
+  // Owner, opener or administrator; lease_closed for everybody else (its existence is not told).
+  Result<LeasePtr> close_lease(const Caller& caller, std::string_view id);
+  Result<LeasePtr> show_lease(const Caller& caller, std::string_view id);
+  std::vector<LeasePtr> list_leases(const Caller& caller);
+  // For the daemon itself: expiry, the end of a bound process. `reason` goes to the audit log.
+  void close_expired();
+  void close_for(std::string_view id, std::string_view reason);
+
+  // From here on, or no more, another daemon opens and closes the leases: none is closed here for having
+  // expired or for its process's end, and a token is asked of the lease's file too.
+  void set_following(bool following) { following_.store(following, std::memory_order_relaxed); }
+  // Learns what that daemon did; observers are told. `report` gets a sentence for what cannot be read.
+  void follow(const std::function<void(std::string)>& report);
+
+  LeasePtr find_lease(std::string_view id);
+  LeasePtr find_lease(std::uint64_t serial);
+
+  // Size of every token of this lease for this connector.
+  std::size_t token_size(const Lease& lease, const ConnectorName& name) const;
+  // Writes a fresh token of token_size() characters to `out` and returns its end. lease_closed when
+  // the lease has expired.
+  Result<char*> mint(const Lease& lease, const ConnectorName& name, Scratch& scratch, char* out);
+  // Whether a token can be minted and checked now. Does both, with the master key, for a lease that nobody
+  // has; the token opens nothing, goes nowhere, and is neither counted nor written down.
+  bool can_mint(Scratch& scratch) const;
+
+  // Checks everything about the token and the access, in this order: form, signature, lease, times,
+  // audience, connector, operation, repository. The first that fails is the answer and the audit reason.
+  Result<Grant> redeem(std::string_view token, const Access& access, Scratch& scratch);
+  // Writes down that the proxy refused a request for another reason than redeem() gave. `access` is
+  // empty as far as the request could not be read; `lease` is null before a token was redeemed. `reference`
+  // is what of a push was refused.
+  void note_refusal(Errc error, const Access& access, const Lease* lease, std::string_view reference = {});
+
+  ConnectorsPtr connectors() const;
+  void replace_connectors(ConnectorsPtr connectors);
+
+  // Observers outlive the broker's use; add them before the first lease can open.
+  void observe(LeaseObserver& observer) { observers_.push_back(&observer); }
+
+  const std::string& audience() const { return options_.audience; }
+  // PEM of whom clients must trust to reach the proxy by https; null: their own authorities will do.
+  using Authorities = std::shared_ptr<const std::string>;
+  void set_authorities(Authorities authorities) { *authorities_.lock() = std::move(authorities); }
+  Authorities authorities() const { return *authorities_.lock(); }
+  AuditLog& audit() { return audit_; }
+  LeaseTable& leases() { return leases_; }
+  const Clock& clock() const { return clock_; }
+  std::uint64_t minted() const { return minted_.value(); }
+  std::uint64_t redeemed() const { return redeemed_.value(); }
+  const ByReason<Counter>& refusals() const { return refusals_; }
+  std::uint64_t refused() const { return refusals_.total(); }
+
+ private:
+  Result<LeasePtr> visible_to(const Caller& caller, std::string_view id);
+  Result<Lease> describe(const Caller& caller, const LeaseRequest& request, std::string& detail) const;
+  void write_access(std::string_view event, const Access& access, AuditRecord record);
+  void closed(const LeasePtr& lease, std::string_view reason);
+  // What check() learned, as far as it came.
+  struct Finding {
+    bool genuine = false;  // the signature fits: the claims are ours
+    LeasePtr lease;
+    ConnectorsPtr table;
+    const ConnectorConfig* connector = nullptr;
+  };
+  boost::system::error_code check(std::string_view token, const Access& access, Scratch& scratch, Finding& found);
+
+  Options options_;
+  MasterKeys& keys_;
+  LeaseTable& leases_;
+  AuditLog& audit_;
+  const Clock& clock_;
+  mutable Sync<ConnectorsPtr> connectors_;
+  mutable Sync<Authorities> authorities_;
+  std::vector<LeaseObserver*> observers_;
+  std::atomic<bool> following_{false};
+  Counter minted_;
+  Counter redeemed_;
+  ByReason<Counter> refusals_;
+};
+
+}  // namespace mintfs::broker

@@ -1,0 +1,114 @@
+// Leases: a job's bounded right to use some connectors.
+//
+// A lease either exists on disk and in memory or not at all: its file is written before open
+// returns and removed before close returns. A lease never changes after it was opened, so readers
+// on any thread share it without a lock.
+#pragma once
+
+#include "broker/cgroup.h"
+#include "broker/clock.h"
+#include "broker/config.h"
+#include "broker/error.h"
+#include "broker/keys.h"
+#include "broker/policy.h"
+#include "broker/sync.h"
+
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <set>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+#include <sys/types.h>
+
+namespace mintfs::broker {
+
+inline constexpr std::size_t kLeaseIdSize = 26;
+
+struct Lease {
+  // A process whose end closes the lease; start time tells a reused pid (clock ticks since boot,
+  // field 22 of /proc/PID/stat).
+  struct Process {
+    pid_t pid = 0;
+    std::uint64_t start_time = 0;
+  };
+
+  std::string id;
+  std::uint64_t serial = 0;  // grows with each lease, also over restarts; node ids come from it
+  uid_t uid = 0;             // whose processes may open the view's files
+  uid_t opener = 0;          // who asked for it and may close it
+  std::string subject;       // "uid:1000"
+  std::map<std::string, std::string> labels;
+  std::vector<ConnectorName> connectors;
+  Rights rights;
+  Time opened;
+  Time expires;
+  std::uint32_t kid = 0;
+  Process process;                         // pid 0: not bound
+  std::shared_ptr<const Cgroup> cgroup{};  // whose processes alone may open the files; null: not bound. Few have one
+  LeaseKey key;                            // derived, never stored
+
+  bool serves(const ConnectorName& name) const;
+};
+
+using LeasePtr = std::shared_ptr<const Lease>;
+
+// All open leases. Thread-safe.
+class LeaseTable {
+ public:
+  // Leases live under `directory` (made with 0700 when missing; throws when that fails).
+  explicit LeaseTable(std::filesystem::path directory);
+
+  // Reads what an earlier daemon left: expired ones are removed, malformed or unknown ones are set
+  // aside as "<file>.refused". `report` gets one sentence for each of those. Returns how many live.
+  std::size_t load(const MasterKeys& keys, Time now, const std::function<void(std::string)>& report);
+
+  // Gives the lease its serial, writes its file, makes it visible. `max_per_user` bounds the open
+  // leases of one opener (administrators are not bounded by it). too_many, storage_failed.
+  Result<LeasePtr> add(Lease lease, std::uint32_t max_per_user);
+
+  // Removes entry and file; null when there was none.
+  LeasePtr remove(std::string_view id);
+  // Takes out every lease that has expired, and tries again to remove what was left behind.
+  std::vector<LeasePtr> remove_expired(Time now);
+  // Files of leases that are gone which could not be removed (a read-only file system). Emptied, where
+  // that much is possible; a whole one would come back at the next start.
+  std::size_t left_behind();
+
+  // Makes the table what the files say: another daemon has opened and closed leases meanwhile. What
+  // cannot be read is reported and left alone.
+  struct Difference {
+    std::vector<LeasePtr> opened;
+    std::vector<LeasePtr> closed;
+  };
+  Difference follow(const MasterKeys& keys, const std::function<void(std::string)>& report);
+  bool is_on_disk(std::string_view id) const;
+
+  LeasePtr find(std::string_view id);
+  LeasePtr find_serial(std::uint64_t serial);
+  std::vector<LeasePtr> all();
+  std::size_t size();
+
+ private:
+  struct Entries {
+    std::unordered_map<std::string_view, LeasePtr> by_id;  // the keys are the leases' own ids
+    std::unordered_map<std::uint64_t, LeasePtr> by_serial;
+    std::unordered_map<uid_t, std::uint32_t> per_opener;
+    std::uint64_t last_serial = 0;
+  };
+  static void insert(Entries& entries, LeasePtr lease);
+  static LeasePtr take(Entries& entries, std::string_view id);
+  void remove_file(const std::string& id);
+
+  std::filesystem::path directory_;
+  Sync<Entries> entries_;
+  Sync<std::set<std::string>> left_;  // ids whose file could not be removed
+};
+
+}  // namespace mintfs::broker

@@ -1,0 +1,149 @@
+#include "broker/lease_file.h"
+
+#include "broker/state_file.h"
+
+#include <boost/json.hpp>
+
+#include <algorithm>
+#include <stdexcept>
+
+namespace mintfs::broker {
+namespace {
+
+namespace json = boost::json;
+
+constexpr std::int64_t kVersion = 1;
+// Of a lease with references: an older mintfsd, which would leave them out, must not take it for its own.
+constexpr std::int64_t kVersionWithReferences = 2;
+
+std::int64_t milliseconds(Time time) { return time.time_since_epoch().count(); }
+
+std::string text(const json::value& value) { return std::string(value.as_string()); }
+
+// The subject stands in tokens without escapes (see Claims).
+bool is_subject(std::string_view subject) {
+  return !subject.empty() && subject.size() <= 512 && std::all_of(subject.begin(), subject.end(), [](char c) {
+    return c > 0x20 && c <= 0x7e && c != '"' && c != '\\';
+  });
+}
+
+Rights read_rights(const json::object& object) {
+  Rights rights;
+  rights.operations = Operations();
+  for (const auto& name : object.at("operations").as_array()) {
+    if (text(name) == "fetch")
+      rights.operations = rights.operations | Operations::only(Operation::fetch);
+    else if (text(name) == "push")
+      rights.operations = rights.operations | Operations::only(Operation::push);
+    else
+      throw std::runtime_error("it names an unknown operation");
+  }
+  for (const auto& pattern : object.at("repositories").as_array()) {
+    if (!RepositoryPattern::is_valid(text(pattern))) throw std::runtime_error("it holds a malformed pattern");
+    rights.repositories.emplace_back(text(pattern));
+  }
+  const bool restricted = object.at("version").as_int64() == kVersionWithReferences;
+  if (restricted == (object.if_contains("refs") == nullptr)) throw std::runtime_error("its version does not fit");
+  if (!restricted) return rights;
+  for (const auto& pattern : object.at("refs").as_array()) {
+    if (!ReferencePattern::is_valid(text(pattern))) throw std::runtime_error("it holds a malformed pattern");
+    rights.references.allow.emplace_back(text(pattern));
+  }
+  if (rights.references.allow.empty()) throw std::runtime_error("its list of references is empty");
+  return rights;
+}
+
+Lease parse(const json::object& object) {
+  Lease lease;
+  lease.id = text(object.at("id"));
+  lease.serial = object.at("serial").to_number<std::uint64_t>();
+  lease.uid = object.at("uid").to_number<uid_t>();
+  lease.opener = object.at("opener").to_number<uid_t>();
+  lease.subject = text(object.at("subject"));
+  for (const auto& label : object.at("labels").as_object())
+    lease.labels[std::string(label.key())] = text(label.value());
+  for (const auto& each : object.at("connectors").as_array()) {
+    const auto name = ConnectorName::parse(text(each));
+    if (!name) throw std::runtime_error("it holds a malformed connector name");
+    lease.connectors.push_back(*name);
+  }
+  lease.rights = read_rights(object);
+  lease.opened = Time(std::chrono::milliseconds(object.at("opened").to_number<std::int64_t>()));
+  lease.expires = Time(std::chrono::milliseconds(object.at("expires").to_number<std::int64_t>()));
+  lease.kid = object.at("kid").to_number<std::uint32_t>();
+  lease.process.pid = object.at("pid").to_number<pid_t>();
+  lease.process.start_time = object.at("pid_start_time").to_number<std::uint64_t>();
+  if (const auto* cgroup = object.if_contains("cgroup")) {
+    auto group = Cgroup::parse(text(*cgroup));
+    if (!group) throw std::runtime_error("its cgroup is malformed");
+    group->id = object.at("cgroup_id").to_number<std::uint64_t>();
+    lease.cgroup = std::make_shared<const Cgroup>(std::move(*group));
+  }
+  if (lease.id.size() != kLeaseIdSize ||
+      lease.id.find_first_not_of("abcdefghijklmnopqrstuvwxyz234567") != std::string::npos)
+    throw std::runtime_error("its id is malformed");
+  if (lease.connectors.empty()) throw std::runtime_error("it names no connector");
+  if (!is_subject(lease.subject)) throw std::runtime_error("its subject is malformed");
+  if (lease.process.pid < 0) throw std::runtime_error("its process is malformed");
+  return lease;
+}
+
+}  // namespace
+
+void write_lease_file(const std::filesystem::path& file, const Lease& lease) {
+  json::object labels;
+  for (const auto& [key, value] : lease.labels) labels[key] = value;
+  json::array connectors;
+  for (const auto& name : lease.connectors) connectors.emplace_back(name.text());
+  json::array operations;
+  for (const auto name : lease.rights.operations.names()) operations.emplace_back(std::string(name));
+  json::array repositories;
+  for (const auto& pattern : lease.rights.repositories) repositories.emplace_back(pattern.text());
+  json::array references;
+  for (const auto& pattern : lease.rights.references.allow) references.emplace_back(pattern.text());
+  json::object object = {
+      {"version", references.empty() ? kVersion : kVersionWithReferences},
+      {"id", lease.id},
+      {"serial", lease.serial},
+      {"uid", lease.uid},
+      {"opener", lease.opener},
+      {"subject", lease.subject},
+      {"labels", std::move(labels)},
+      {"connectors", std::move(connectors)},
+      {"operations", std::move(operations)},
+      {"repositories", std::move(repositories)},
+      {"opened", milliseconds(lease.opened)},
+      {"expires", milliseconds(lease.expires)},
+      {"kid", lease.kid},
+      {"pid", lease.process.pid},
+      {"pid_start_time", lease.process.start_time},
+  };
+  if (!references.empty()) object["refs"] = std::move(references);
+  if (lease.cgroup) {
+    object["cgroup"] = lease.cgroup->text();
+    object["cgroup_id"] = lease.cgroup->id;
+  }
+  write_file_atomically(file, json::serialize(object) + "\n", 0600, false);
+}
+
+Lease read_lease_file(const std::filesystem::path& file) {
+  const Secret content = read_secret_file(file);
+  boost::system::error_code error;
+  const auto value = json::parse(json::string_view(content.reveal().data(), content.size()), error);
+  if (error || !value.is_object()) throw std::runtime_error("it is not a JSON object");
+  const auto* version = value.as_object().if_contains("version");
+  if (version == nullptr || !version->is_int64() ||
+      (version->as_int64() != kVersion && version->as_int64() != kVersionWithReferences))
+    throw std::runtime_error("it was written by another version of mintfsd");
+  try {
+    return parse(value.as_object());
+  } catch (const boost::system::system_error&) {
+    throw std::runtime_error("a member is missing or of the wrong type");
+  } catch (const std::out_of_range&) {
+    throw std::runtime_error("a member is missing");
+  } catch (const std::invalid_argument&) {
+    throw std::runtime_error("a member is of the wrong type");
+  }
+}
+
+}  // namespace mintfs::broker
