@@ -1,0 +1,176 @@
+#include "broker/lease_file.h"
+
+#include "parts.h"
+
+#include <gmock/gmock.h>
+
+namespace mintfs::broker {
+namespace {
+
+using testing::HasSubstr;
+
+class LeaseFile : public testing::Test {
+ protected:
+  LeaseFile() {
+    std::fill(lease.key.bytes().begin(), lease.key.bytes().end(), 'K');
+    write_lease_file(file, lease);
+  }
+  std::string refusal(std::string_view content) {
+    test::write_file(file, content);
+    try {
+      read_lease_file(file);
+    } catch (const std::exception& error) {
+      return error.what();
+    }
+    return {};
+  }
+
+  test::TempDir directory;
+  const std::filesystem::path file = directory.path() / "lease.json";
+  Lease lease{.id = "abcdefghijklmnopqrstuvwxyz",
+              .serial = 18'446'744'073'709'551'615u,
+              .uid = 4'294'967'294u,
+              .opener = 4001,
+              .subject = "uid:4294967294",
+              .labels = {{"build", "17"}, {"job", "\"a\\b\" & more"}},
+              .connectors = {*ConnectorName::parse("github"), *ConnectorName::parse("team/gitlab")},
+              .rights = {Operations::only(Operation::fetch), {RepositoryPattern("acme/*"), RepositoryPattern("x/**")}},
+              .opened = Time(std::chrono::milliseconds(1'767'225'600'123)),
+              .expires = Time(std::chrono::milliseconds(1'767'229'200'456)),
+              .kid = 3,
+              .process = {4242, 987'654'321},
+              .key = {}};
+};
+
+TEST_F(LeaseFile, GivesEverythingBackButTheKey) {
+  const Lease read = read_lease_file(file);
+  EXPECT_EQ(read.id, lease.id);
+  EXPECT_EQ(read.serial, lease.serial);
+  EXPECT_EQ(read.uid, lease.uid);
+  EXPECT_EQ(read.opener, lease.opener);
+  EXPECT_EQ(read.subject, lease.subject);
+  EXPECT_EQ(read.labels, lease.labels);
+  EXPECT_EQ(read.connectors, lease.connectors);
+  EXPECT_EQ(read.rights.operations, lease.rights.operations);
+  ASSERT_EQ(read.rights.repositories.size(), 2u);
+  EXPECT_EQ(read.rights.repositories[0].text(), "acme/*");
+  EXPECT_EQ(read.rights.repositories[1].text(), "x/**");
+  EXPECT_EQ(read.opened, lease.opened);
+  EXPECT_EQ(read.expires, lease.expires);
+  EXPECT_EQ(read.kid, lease.kid);
+  EXPECT_EQ(read.process.pid, lease.process.pid);
+  EXPECT_EQ(read.process.start_time, lease.process.start_time);
+  EXPECT_EQ(read.key.reveal(), LeaseKey().reveal());
+}
+
+// An older mintfsd knows version 1 alone and would give a lease without its references every one of them.
+TEST_F(LeaseFile, HasAnotherVersionWhereReferencesAreRestricted) {
+  namespace json = boost::json;
+  EXPECT_EQ(json::parse(test::read_file(file)).at("version"), 1);
+  lease.rights.references.allow = {ReferencePattern("refs/heads/bot/*"), ReferencePattern("refs/tags/v1")};
+  write_lease_file(file, lease);
+  const auto whole = json::parse(test::read_file(file)).as_object();
+  EXPECT_EQ(whole.at("version"), 2);
+  const Lease read = read_lease_file(file);
+  ASSERT_EQ(read.rights.references.allow.size(), 2u);
+  EXPECT_EQ(read.rights.references.allow[0].text(), "refs/heads/bot/*");
+  for (const auto& value : {json::value(json::array()), json::value(nullptr), json::value(json::array{"main"})}) {
+    auto object = whole;
+    object["refs"] = value;
+    EXPECT_NE(refusal(json::serialize(object)), "") << value;
+  }
+  auto object = whole;
+  object["version"] = 1;
+  EXPECT_THAT(refusal(json::serialize(object)), HasSubstr("its version does not fit"));
+}
+
+TEST_F(LeaseFile, HoldsNoKey) {
+  const std::string content = test::read_file(file);
+  EXPECT_EQ(content.find("KKKK"), std::string::npos);
+  EXPECT_EQ(content.find("4b4b"), std::string::npos);
+  EXPECT_EQ(content.find("S0tL"), std::string::npos);
+}
+
+TEST_F(LeaseFile, IsRefusedWhenCutOffAnywhere) {
+  const std::string content = test::read_file(file);
+  for (std::size_t size = 0; size < content.size() - 1; ++size)
+    ASSERT_NE(refusal(content.substr(0, size)), "") << "the first " << size << " bytes";
+}
+
+TEST_F(LeaseFile, IsRefusedWithoutAnyMember) {
+  const auto whole = boost::json::parse(test::read_file(file)).as_object();
+  for (const auto& member : whole) {
+    auto object = whole;
+    object.erase(member.key());
+    EXPECT_NE(refusal(boost::json::serialize(object)), "") << member.key();
+    object[member.key()] = true;
+    EXPECT_NE(refusal(boost::json::serialize(object)), "") << member.key();
+    object[member.key()] = nullptr;
+    EXPECT_NE(refusal(boost::json::serialize(object)), "") << member.key();
+  }
+}
+
+TEST_F(LeaseFile, IsRefusedWithAValueThatIsNotOurs) {
+  namespace json = boost::json;
+  struct Case {
+    std::string member;
+    json::value value;
+    std::string reason;
+  };
+  const auto list = [](json::value only) { return json::value(json::array{std::move(only)}); };
+  const auto whole = json::parse(test::read_file(file)).as_object();
+  for (const auto& each : std::vector<Case>{
+           {"version", 2, "its version does not fit"},
+           {"version", 3, "another version"},
+           {"refs", list("refs/*"), "its version does not fit"},
+           {"version", 0, "another version"},
+           {"version", 1.0, "another version"},
+           {"id", "abc", "its id is malformed"},
+           {"id", "../../etc/passwd/../../../", "its id is malformed"},
+           {"id", "ABCDEFGHIJKLMNOPQRSTUVWXYZ", "its id is malformed"},
+           {"uid", -1, "wrong type"},
+           {"uid", 4'294'967'296, "wrong type"},
+           {"uid", 1.5, "wrong type"},
+           {"serial", -1, "wrong type"},
+           {"kid", 4'294'967'296, "wrong type"},
+           {"connectors", json::array(0, nullptr), "names no connector"},
+           {"connectors", list("A/B"), "malformed connector name"},
+           {"connectors", list(1), "wrong type"},
+           {"operations", list("delete"), "unknown operation"},
+           {"repositories", list("../x"), "malformed pattern"},
+           {"subject", "", "its subject is malformed"},
+           {"subject", "uid:1\",\"lease\":\"other", "its subject is malformed"},
+           {"subject", "uid 1", "its subject is malformed"},
+           {"subject", "uid:1\\", "its subject is malformed"},
+           {"subject", json::string(513, 's'), "its subject is malformed"},
+           {"labels", json::parse(R"({"a":1})"), "wrong type"},
+           {"pid", -1, "its process is malformed"},
+       }) {
+    auto object = whole;
+    object[each.member] = each.value;
+    EXPECT_THAT(refusal(json::serialize(object)), HasSubstr(each.reason)) << each.member << ' ' << each.value;
+  }
+}
+
+TEST_F(LeaseFile, IsBoundedAndNotADeepMaze) {
+  EXPECT_THAT(refusal(std::string(64 * 1024 + 1, ' ')), HasSubstr("over 64 KiB"));
+  EXPECT_THAT(refusal(std::string(60'000, '[')), HasSubstr("not a JSON object"));
+}
+
+// The bounds of a lease (32 connectors, 64 patterns, 32 labels) must fit what is read back.
+TEST_F(LeaseFile, TakesTheLargestLease) {
+  lease.connectors.clear();
+  for (int i = 10; i < 42; ++i)
+    lease.connectors.push_back({std::string(63, 'n'), std::string(61, 'c') + std::to_string(i)});
+  lease.rights.references.allow.assign(64, ReferencePattern("refs/" + std::string(250, 'r')));
+  lease.rights.repositories.assign(64, RepositoryPattern(std::string(255, 'r')));
+  lease.labels.clear();
+  for (int i = 10; i < 42; ++i) lease.labels[std::string(126, '"') + std::to_string(i)] = std::string(128, '\\');
+  write_lease_file(file, lease);
+  const Lease read = read_lease_file(file);
+  EXPECT_EQ(read.labels, lease.labels);
+  EXPECT_EQ(read.connectors, lease.connectors);
+}
+
+}  // namespace
+}  // namespace mintfs::broker
