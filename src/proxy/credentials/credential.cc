@@ -1,0 +1,110 @@
+#include "proxy/credentials/credential.h"
+
+#include "broker/encoding.h"
+#include "proxy/trust.h"
+
+#include <algorithm>
+#include <cstring>
+#include <optional>
+#include <stdexcept>
+#include <vector>
+
+namespace mintfs::proxy {
+namespace {
+
+using broker::AuthConfig;
+using broker::Secret;
+
+Secret join(std::initializer_list<std::string_view> parts) {
+  std::size_t size = 0;
+  for (const auto part : parts) size += part.size();
+  Secret joined(size);
+  char* out = joined.bytes().data();
+  for (const auto part : parts) out = std::copy(part.begin(), part.end(), out);
+  return joined;
+}
+
+// RFC 7617 section 2: base64 of "user:password".
+Secret basic_line(std::string_view username, std::string_view password) {
+  const Secret pair = join({username, ":", password});
+  Secret encoded(broker::base64_size(pair.size()));
+  broker::base64_encode(pair.reveal(), encoded.bytes().data());
+  return join({"Authorization: Basic ", encoded.reveal(), "\r\n"});
+}
+
+}  // namespace
+
+CredentialPtr load_credential(const broker::ConnectorConfig& connector) {
+  const Secret secret = broker::read_secret_line(connector.auth.secret_file);
+  switch (connector.auth.type) {
+    case AuthConfig::Type::basic:
+      return std::make_shared<const Credential>(Credential{basic_line(connector.auth.username, secret.reveal()),
+                                                           ScrubPatterns(connector.auth.username, secret.reveal())});
+    case AuthConfig::Type::bearer:
+      return std::make_shared<const Credential>(
+          Credential{join({"Authorization: Bearer ", secret.reveal(), "\r\n"}), ScrubPatterns("", secret.reveal())});
+  }
+  throw std::runtime_error("unknown type of authentication");
+}
+
+void CredentialStore::load(const broker::Connectors& connectors) {
+  std::map<broker::ConnectorName, Entry> loaded;
+  std::vector<Watched> watched;
+  for (const auto& [name, connector] : connectors) {
+    // The version is taken first: a change in between is seen by the next refresh.
+    const auto version = broker::FileVersion::of(connector.auth.secret_file);
+    try {
+      if (connector.address.tls())
+        make_client_context(connector);  // a bad ca_file is told now, not at the first request
+      loaded.emplace(name, Entry{connector, load_credential(connector)});
+      watched.push_back({name, connector.auth.secret_file, version, version});
+    } catch (const std::exception& error) {
+      throw std::runtime_error("connector '" + name.text() + "': " + error.what());
+    }
+  }
+  auto locked = watched_.lock();
+  locked->swap(watched);
+  entries_.lock()->swap(loaded);
+}
+
+CredentialPtr CredentialStore::find(const broker::ConnectorConfig& connector) {
+  auto entries = entries_.lock();
+  const auto found = entries->find(connector.name);
+  if (found == entries->end()) return nullptr;
+  const auto& known = found->second.connector;
+  return known.address == connector.address && known.auth == connector.auth ? found->second.credential : nullptr;
+}
+
+// False when there is no such connector any more. Throws like load_credential().
+bool CredentialStore::read_again(const Watched& watched) {
+  std::optional<broker::ConnectorConfig> connector;
+  {
+    auto entries = entries_.lock();
+    if (const auto found = entries->find(watched.connector); found != entries->end())
+      connector = found->second.connector;
+  }
+  if (!connector) return false;
+  CredentialPtr credential = load_credential(*connector);
+  auto entries = entries_.lock();
+  entries->at(watched.connector).credential = std::move(credential);
+  return true;
+}
+
+void CredentialStore::refresh(const std::function<void(std::string)>& report) {
+  auto watched = watched_.lock();  // so that no load() comes between; requests do not take it
+  for (auto& each : *watched) {
+    const auto version = broker::FileVersion::of(each.file);
+    if (version == each.loaded) continue;
+    try {
+      if (!read_again(each)) continue;
+      each.loaded = each.reported = version;
+      report("connector '" + each.connector.text() + "': the secret was read again");
+    } catch (const std::exception& error) {
+      if (version == each.reported) continue;
+      each.reported = version;
+      report("connector '" + each.connector.text() + "' keeps its former secret: " + error.what());
+    }
+  }
+}
+
+}  // namespace mintfs::proxy

@@ -1,0 +1,138 @@
+#include "proxy/path.h"
+
+#include <algorithm>
+
+namespace mintfs::proxy {
+namespace {
+
+using boost::system::error_code;
+using broker::Errc;
+
+constexpr std::string_view kHex = "0123456789ABCDEF";
+
+int hex_value(char c) {
+  if (c >= '0' && c <= '9') return c - '0';
+  if (c >= 'A' && c <= 'F') return c - 'A' + 10;
+  if (c >= 'a' && c <= 'f') return c - 'a' + 10;
+  return -1;
+}
+
+// The byte that "%XX" at `text` stands for; -1 when it is no such thing.
+int decode(std::string_view text) {
+  if (text.size() < 3) return -1;
+  const int high = hex_value(text[1]), low = hex_value(text[2]);
+  return high < 0 || low < 0 ? -1 : high << 4 | low;
+}
+
+// pchar of RFC 3986 section 3.3 without ';'.
+bool stands_as_it_is(int byte) {
+  if ((byte >= 'a' && byte <= 'z') || (byte >= 'A' && byte <= 'Z') || (byte >= '0' && byte <= '9')) return true;
+  return byte < 0x7f && std::string_view("-._~!$&'()*+,=:@").find(static_cast<char>(byte)) != std::string_view::npos;
+}
+
+// What one server decodes, splits at or cuts at, and another does not.
+bool ambiguous(int byte) {
+  return byte <= 0x20 || byte > 0x7e ||
+         std::string_view("\\#;%?").find(static_cast<char>(byte)) != std::string_view::npos;
+}
+
+bool is_dot_segment(std::string_view segment) { return segment == "." || segment == ".."; }
+
+void append(std::string& out, int byte) {
+  if (stands_as_it_is(byte)) {
+    out += static_cast<char>(byte);
+    return;
+  }
+  out += '%';
+  out += kHex[static_cast<std::size_t>(byte >> 4)];
+  out += kHex[static_cast<std::size_t>(byte & 15)];
+}
+
+// As received, but nothing that ends a line, a quoted string or the target further on.
+bool valid_query(std::string_view query) {
+  if (query.size() > kMaxQuery) return false;
+  for (std::size_t i = 0; i < query.size(); ++i) {
+    const auto byte = static_cast<unsigned char>(query[i]);
+    if (byte <= 0x20 || byte > 0x7e || std::string_view("#\\\"<>").find(query[i]) != std::string_view::npos)
+      return false;
+    if (byte != '%') continue;
+    const int decoded = decode(query.substr(i));
+    if (decoded < 0x20 || decoded == 0x7f) return false;
+  }
+  return true;
+}
+
+// Takes "<segment>/" off `rest`, keeping the slash.
+std::string_view take_segment(std::string_view& rest) {
+  const std::size_t slash = rest.find('/');
+  if (slash == std::string_view::npos) return {};
+  const auto segment = rest.substr(0, slash);
+  rest.remove_prefix(slash);
+  return segment;
+}
+
+bool skip(std::string_view& rest, std::string_view prefix) {
+  if (!rest.starts_with(prefix)) return false;
+  rest.remove_prefix(prefix.size());
+  return true;
+}
+
+// The rule of broker::ConnectorName without its copies: 1 to 63 of [a-z0-9._-], a letter or digit at
+// both ends.
+bool valid_name(std::string_view name) {
+  const auto inner = [](char c) {
+    return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '.' || c == '_' || c == '-';
+  };
+  const auto outer = [&](char c) { return inner(c) && c != '.' && c != '_' && c != '-'; };
+  return !name.empty() && name.size() <= 63 && std::all_of(name.begin(), name.end(), inner) && outer(name.front()) &&
+         outer(name.back());
+}
+
+}  // namespace
+
+error_code normalise(std::string_view raw, std::string& out) {
+  out.clear();
+  if (!raw.starts_with('/') || raw.size() > kMaxPath) return Errc::request_malformed;
+  std::size_t segment = 1;  // where the last one begins in `out`
+  out += '/';
+  for (std::size_t i = 1; i < raw.size(); ++i) {
+    if (raw[i] == '/') {
+      const auto last = std::string_view(out).substr(segment);
+      if (last.empty() || is_dot_segment(last)) return Errc::request_malformed;
+      out += '/';
+      segment = out.size();
+      continue;
+    }
+    int byte = static_cast<unsigned char>(raw[i]);
+    if (byte == '%') {
+      byte = decode(raw.substr(i));
+      if (byte == '/') return Errc::request_malformed;
+      i += 2;
+    }
+    if (ambiguous(byte)) return Errc::request_malformed;
+    append(out, byte);
+  }
+  if (is_dot_segment(std::string_view(out).substr(segment)) || out.size() > kMaxPath) return Errc::request_malformed;
+  return {};
+}
+
+error_code parse_target(std::string_view target, Target& out) {
+  const std::size_t question = target.find('?');
+  out.has_query = question != std::string_view::npos;
+  out.query = out.has_query ? target.substr(question + 1) : std::string_view();
+  if (!valid_query(out.query)) return Errc::request_malformed;
+  return normalise(target.substr(0, question), out.path);
+}
+
+error_code route(std::string_view target, Routed& out) {
+  std::string_view rest = target;
+  bool good = skip(rest, "/namespaces/");
+  if (good) out.space = take_segment(rest);
+  good = good && valid_name(out.space) && skip(rest, "/connectors/");
+  if (good) out.name = take_segment(rest);
+  if (good && valid_name(out.name)) return parse_target(rest, out.target);
+  if (const auto error = parse_target(target, out.target)) return error;
+  return Errc::connector_unknown;
+}
+
+}  // namespace mintfs::proxy
