@@ -1,0 +1,84 @@
+#include "mintfs/environment.h"
+
+#include <gtest/gtest.h>
+
+#include <array>
+#include <cstdio>
+#include <map>
+#include <stdexcept>
+
+namespace mintfs::cli {
+namespace {
+
+const std::filesystem::path kView = "/run/mintfs/fs/abc";
+
+Inherited of(std::map<std::string, std::string> variables) {
+  return [variables = std::move(variables)](const std::string& name) -> std::optional<std::string> {
+    const auto found = variables.find(name);
+    return found == variables.end() ? std::nullopt : std::optional(found->second);
+  };
+}
+
+TEST(LeaseVariables, PointGitAtTheViewInThreeWays) {
+  EXPECT_EQ(lease_variables(kView, "abc", Via::env, of({})),
+            (Variables{{"GIT_CONFIG_COUNT", "1"},
+                       {"GIT_CONFIG_KEY_0", "include.path"},
+                       {"GIT_CONFIG_VALUE_0", "/run/mintfs/fs/abc/.gitconfig"},
+                       {"MINTFS_LEASE", "abc"}}));
+  EXPECT_EQ(lease_variables(kView, "abc", Via::global, of({})),
+            (Variables{{"GIT_CONFIG_GLOBAL", "/run/mintfs/fs/abc/.gitconfig"}, {"MINTFS_LEASE", "abc"}}));
+  EXPECT_EQ(lease_variables(kView, "abc", Via::xdg, of({})),
+            (Variables{{"XDG_CONFIG_HOME", "/run/mintfs/fs/abc"}, {"MINTFS_LEASE", "abc"}}));
+}
+
+TEST(LeaseVariables, ContinueBehindTheEntriesThatAreInherited) {
+  const auto variables = lease_variables(kView, "abc", Via::env, of({{"GIT_CONFIG_COUNT", "2"}}));
+  EXPECT_EQ(variables[0].second, "3");
+  EXPECT_EQ(variables[1].first, "GIT_CONFIG_KEY_2");
+  EXPECT_EQ(variables[2].first, "GIT_CONFIG_VALUE_2");
+  EXPECT_EQ(lease_variables(kView, "abc", Via::env, of({{"GIT_CONFIG_COUNT", ""}}))[0].second, "1");
+}
+
+TEST(LeaseVariables, RefuseACountThatGitWouldRefuse) {
+  for (const auto* count : {"x", "-1", "1x", "2147483647", "99999999999999999999", " 1"})
+    EXPECT_THROW(lease_variables(kView, "abc", Via::env, of({{"GIT_CONFIG_COUNT", count}})), std::runtime_error)
+        << count;
+  EXPECT_NO_THROW(lease_variables(kView, "abc", Via::global, of({{"GIT_CONFIG_COUNT", "x"}})));
+}
+
+// With it git reads neither ~/.gitconfig nor XDG_CONFIG_HOME, also when it is empty.
+TEST(LeaseVariables, RefuseAnInheritedFileThatHidesTheView) {
+  for (const auto* file : {"/home/me/gitconfig", ""}) {
+    const Inherited inherited = of({{"GIT_CONFIG_GLOBAL", file}});
+    EXPECT_THROW(lease_variables(kView, "abc", Via::xdg, inherited), std::runtime_error);
+    EXPECT_NO_THROW(lease_variables(kView, "abc", Via::env, inherited));
+    EXPECT_NO_THROW(lease_variables(kView, "abc", Via::global, inherited));
+  }
+}
+
+TEST(Merged, ReplacesByNameAndKeepsTheRest) {
+  const std::array<const char*, 5> environment = {"A=1", "AB=2", "B=x=y", "A=again", nullptr};
+  EXPECT_EQ(merged(environment.data(), {{"A", "new"}, {"C", "3"}}),
+            (std::vector<std::string>{"AB=2", "B=x=y", "A=new", "C=3"}));
+}
+
+// The shell is the judge: what it reads back is what was quoted.
+TEST(ShellQuoted, IsReadBackByAShell) {
+  for (const std::string text :
+       {"", "plain", "two words", "it's", "'", "''", "$HOME `id` \"x\" \\ !", "a\nb", "*;&|>#~"}) {
+    const std::string command = "printf %s " + shell_quoted(text);
+    std::FILE* pipe = ::popen(command.c_str(), "r");
+    ASSERT_NE(pipe, nullptr);
+    std::array<char, 256> buffer;
+    const std::size_t size = std::fread(buffer.data(), 1, buffer.size(), pipe);
+    EXPECT_EQ(::pclose(pipe), 0) << command;
+    EXPECT_EQ(std::string(buffer.data(), size), text) << command;
+  }
+}
+
+TEST(ExportLines, AreOnePerVariable) {
+  EXPECT_EQ(export_lines({{"A", "1"}, {"B", "it's"}}), "export A='1'\nexport B='it'\\''s'\n");
+}
+
+}  // namespace
+}  // namespace mintfs::cli

@@ -1,0 +1,52 @@
+#include "mintfs/commands.h"
+#include "mintfs/machine_checks.h"
+#include "mintfs/secret_check.h"
+#include "mintfs/service_checks.h"
+
+#include <boost/json.hpp>
+
+#include <algorithm>
+
+namespace mintfs::cli {
+namespace {
+
+// From the ground up: a later check is of use only where the earlier ones are good.
+std::vector<Finding> examine(const ControlClient& client, const std::filesystem::path& file) {
+  std::vector<Finding> findings = check_machine();
+  const auto config = check_configuration(file, findings);
+  if (config)
+    for (auto& finding : check_named_files(*config)) findings.push_back(std::move(finding));
+
+  const auto status = check_daemon(client, findings);
+  std::filesystem::path runtime = config ? config->daemon.runtime_dir : broker::default_runtime_dir();
+  if (runtime.empty()) runtime = "/run/mintfs";
+  std::filesystem::path mount = runtime / "fs";
+  if (status) mount = client::text(*status, "mount");
+  findings.push_back(check_mount(mount, status.has_value()));
+  if (status) {
+    check_connectors(client, findings);
+    check_gitconfig(client, findings);
+  } else if (config) {
+    for (const auto& address : config->proxy.listen)
+      if (!address.is_unix()) findings.push_back(check_port(address));
+    check_servers(*config, findings);
+  }
+  return findings;
+}
+
+}  // namespace
+
+int doctor(const ControlClient& client, const std::filesystem::path& config, Format format) {
+  const auto findings = examine(client, config);
+  if (format == Format::json) {
+    boost::json::array checks;
+    for (const auto& finding : findings) checks.push_back(to_json(finding));
+    print(boost::json::object{{"checks", std::move(checks)}});
+  } else {
+    for (const auto& finding : findings) print(finding);
+  }
+  const auto failed = [](const Finding& finding) { return finding.state == Finding::State::fail; };
+  return std::any_of(findings.begin(), findings.end(), failed) ? 1 : 0;
+}
+
+}  // namespace mintfs::cli

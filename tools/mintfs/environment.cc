@@ -1,0 +1,97 @@
+#include "mintfs/environment.h"
+
+#include <algorithm>
+#include <charconv>
+#include <cstdlib>
+#include <limits>
+#include <stdexcept>
+
+namespace mintfs::cli {
+namespace {
+
+// As git reads it: unset and empty are none.
+int entries(const std::optional<std::string>& count) {
+  if (!count || count->empty()) return 0;
+  int value = 0;
+  const char* const end = count->data() + count->size();
+  const auto [stop, error] = std::from_chars(count->data(), end, value);
+  if (error != std::errc() || stop != end || value < 0 || value == std::numeric_limits<int>::max())
+    throw std::runtime_error("GIT_CONFIG_COUNT is set to '" + *count +
+                             "', which git refuses; type: unset GIT_CONFIG_COUNT");
+  return value;
+}
+
+}  // namespace
+
+Variables lease_variables(const std::filesystem::path& view, std::string_view lease, Via via,
+                          const Inherited& inherited) {
+  const std::string gitconfig = (view / ".gitconfig").string();
+  Variables variables;
+  switch (via) {
+    case Via::env: {
+      const int count = entries(inherited("GIT_CONFIG_COUNT"));
+      const std::string index = std::to_string(count);
+      variables = {{"GIT_CONFIG_COUNT", std::to_string(count + 1)},
+                   {"GIT_CONFIG_KEY_" + index, "include.path"},
+                   {"GIT_CONFIG_VALUE_" + index, gitconfig}};
+      break;
+    }
+    case Via::global:
+      variables = {{"GIT_CONFIG_GLOBAL", gitconfig}};
+      break;
+    case Via::xdg:
+      if (inherited("GIT_CONFIG_GLOBAL"))
+        throw std::runtime_error(
+            "GIT_CONFIG_GLOBAL is set, so git would not look at the view; use --via env, or type: "
+            "unset GIT_CONFIG_GLOBAL");
+      variables = {{"XDG_CONFIG_HOME", view.string()}};
+      break;
+  }
+  variables.emplace_back("MINTFS_LEASE", lease);
+  return variables;
+}
+
+std::vector<std::string> merged(const char* const* environment, const Variables& changes) {
+  std::vector<std::string> result;
+  for (; *environment != nullptr; ++environment) {
+    const std::string_view entry(*environment);
+    const std::string_view name = entry.substr(0, entry.find('='));
+    const auto replaces = [&](const auto& change) { return change.first == name; };
+    if (std::none_of(changes.begin(), changes.end(), replaces)) result.emplace_back(entry);
+  }
+  for (const auto& [name, value] : changes) result.emplace_back(name).append("=").append(value);
+  return result;
+}
+
+std::vector<char*> pointers(const std::vector<std::string>& texts) {
+  std::vector<char*> result;
+  result.reserve(texts.size() + 1);
+  for (const auto& text : texts) result.push_back(const_cast<char*>(text.c_str()));
+  result.push_back(nullptr);
+  return result;
+}
+
+std::string shell_quoted(std::string_view text) {
+  std::string quoted = "'";
+  for (const char c : text) {
+    if (c == '\'')
+      quoted += "'\\''";
+    else
+      quoted += c;
+  }
+  return quoted + "'";
+}
+
+std::string export_lines(const Variables& variables) {
+  std::string lines;
+  for (const auto& [name, value] : variables)
+    lines.append("export ").append(name).append("=").append(shell_quoted(value)).append("\n");
+  return lines;
+}
+
+std::optional<std::string> own_variable(const std::string& name) {
+  const char* value = std::getenv(name.c_str());
+  return value == nullptr ? std::nullopt : std::optional<std::string>(value);
+}
+
+}  // namespace mintfs::cli

@@ -1,0 +1,46 @@
+// Which environment variables point git at the view of a lease.
+//
+// Pure: what is inherited comes in as a function, nothing is set here.
+#pragma once
+
+#include <filesystem>
+#include <functional>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace mintfs::cli {
+
+enum class Via {
+  env,     // GIT_CONFIG_COUNT with include.path: on top of the user's own configuration
+  global,  // GIT_CONFIG_GLOBAL: instead of ~/.gitconfig
+  xdg,     // XDG_CONFIG_HOME: instead of ~/.config
+};
+
+using Variables = std::vector<std::pair<std::string, std::string>>;
+using Inherited = std::function<std::optional<std::string>(const std::string& name)>;
+
+// What is to be set for a lease; GIT_CONFIG_COUNT continues behind the entries that are inherited.
+// Throws std::runtime_error when the inherited count is none (git itself would refuse to run), and
+// with Via::xdg when GIT_CONFIG_GLOBAL is inherited (git would look nowhere else).
+Variables lease_variables(const std::filesystem::path& view, std::string_view lease, Via via,
+                          const Inherited& inherited);
+
+// The process environment with `changes` laid over it, as "NAME=value".
+std::vector<std::string> merged(const char* const* environment, const Variables& changes);
+
+// As exec(3) takes arguments and environment: null at the end, valid as long as `texts`.
+std::vector<char*> pointers(const std::vector<std::string>& texts);
+
+// In single quotes, safe in every POSIX shell.
+std::string shell_quoted(std::string_view text);
+
+// One "export NAME='value'" line per variable.
+std::string export_lines(const Variables& variables);
+
+// Reads from this process.
+std::optional<std::string> own_variable(const std::string& name);
+
+}  // namespace mintfs::cli

@@ -1,0 +1,83 @@
+#include "mintfs/lease_request.h"
+
+#include "broker/config.h"
+#include "broker/policy.h"
+
+#include <boost/json.hpp>
+
+#include <charconv>
+
+#include <pwd.h>
+
+namespace mintfs::cli {
+namespace {
+
+namespace json = boost::json;
+
+uid_t user_id(const std::string& text) {
+  uid_t uid = 0;
+  const char* const end = text.data() + text.size();
+  const auto [stop, error] = std::from_chars(text.data(), end, uid);
+  if (error == std::errc() && stop == end) return uid;
+  const passwd* entry = ::getpwnam(text.c_str());
+  if (entry == nullptr) throw UsageError("--uid: there is no user '" + text + "'");
+  return entry->pw_uid;
+}
+
+pid_t process_id(const std::string& text) {
+  pid_t pid = 0;
+  const char* const end = text.data() + text.size();
+  const auto [stop, error] = std::from_chars(text.data(), end, pid);
+  if (error != std::errc() || stop != end || pid <= 0)
+    throw UsageError("--pid: '" + text + "' is not a process's number");
+  return pid;
+}
+
+json::object labels(const std::vector<std::string>& options) {
+  json::object object;
+  for (const auto& option : options) {
+    const std::size_t equals = option.find('=');
+    if (equals == 0 || equals == std::string::npos || equals + 1 == option.size())
+      throw UsageError("--label: '" + option + "' is not KEY=VALUE");
+    if (object.contains(option.substr(0, equals)))
+      throw UsageError("--label: '" + option.substr(0, equals) + "' is given twice");
+    object[option.substr(0, equals)] = option.substr(equals + 1);
+  }
+  return object;
+}
+
+}  // namespace
+
+json::object lease_request(const LeaseOptions& options) {
+  json::object request;
+  for (const auto& name : options.connectors)
+    if (!broker::ConnectorName::parse(name))
+      throw UsageError("-c: '" + name + "' is not a connector's name; 'mintfs connector list' shows those there are");
+  request["connectors"] = json::array(options.connectors.begin(), options.connectors.end());
+  if (!options.uid.empty()) request["uid"] = user_id(options.uid);
+  if (!options.ttl.empty()) {
+    if (!broker::parse_duration(options.ttl))
+      throw UsageError("--ttl: '" + options.ttl + "' is not a duration such as 30m, 2h or 1h30m");
+    request["ttl"] = options.ttl;
+  }
+  if (!options.labels.empty()) request["labels"] = labels(options.labels);
+  if (!options.pid.empty()) request["pid"] = process_id(options.pid);
+  if (!options.cgroup.empty()) {
+    if (options.cgroup != "self" && options.cgroup.find('/') == std::string::npos)
+      throw UsageError("--cgroup: '" + options.cgroup + "' is neither 'self' nor a cgroup such as '/ci/job-42'");
+    request["cgroup"] = options.cgroup;
+  }
+  if (options.read_only) request["operations"] = json::array{"fetch"};
+  for (const auto& pattern : options.repositories)
+    if (!broker::RepositoryPattern::is_valid(pattern))
+      throw UsageError("--repository: '" + pattern + "' is not a pattern like 'owner/name' or 'owner/*'");
+  if (!options.repositories.empty())
+    request["repositories"] = json::array(options.repositories.begin(), options.repositories.end());
+  for (const auto& pattern : options.references)
+    if (!broker::ReferencePattern::is_valid(pattern))
+      throw UsageError("--ref: '" + pattern + "' is not a full name with at most one '*', like 'refs/heads/bot/*'");
+  if (!options.references.empty()) request["refs"] = json::array(options.references.begin(), options.references.end());
+  return request;
+}
+
+}  // namespace mintfs::cli

@@ -1,0 +1,34 @@
+// From the options of `run` and `lease open` to the body of POST /v1/leases.
+#pragma once
+
+#include <boost/json/object.hpp>
+
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+namespace mintfs::cli {
+
+// The command line is wrong: exit status 2.
+class UsageError : public std::runtime_error {
+ public:
+  using std::runtime_error::runtime_error;
+};
+
+// As written on the command line; empty where not given.
+struct LeaseOptions {
+  std::vector<std::string> connectors{};
+  std::string uid{};  // a number or a user's name
+  std::string ttl{};
+  std::vector<std::string> labels{};  // KEY=VALUE
+  std::vector<std::string> repositories{};
+  std::vector<std::string> references{};
+  std::string pid{};
+  std::string cgroup{};
+  bool read_only = false;
+};
+
+// Only restrictions that were asked for are in it. Throws UsageError that names the option.
+boost::json::object lease_request(const LeaseOptions& options);
+
+}  // namespace mintfs::cli
