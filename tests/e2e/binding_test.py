@@ -1,0 +1,272 @@
+"""Leases bound to a cgroup or to a process: who else runs under the same user gets nothing."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import subprocess
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import pytest
+
+from support.git_server import GitServer
+from support.job import Job
+from support.mintfs import MINTFS, STRANGER, Daemon, Lease, as_user, connector
+from support.waiting import DEADLINE, eventually
+
+pytestmark = pytest.mark.root
+
+
+def _unified() -> Path:
+    """Where cgroup version 2 is mounted."""
+    with open("/proc/self/mountinfo") as table:
+        for line in table:
+            if line.split(" - ")[1].split()[0] == "cgroup2":
+                return Path(line.split()[4])
+    pytest.skip("no cgroup version 2 is mounted")
+
+
+class Group:
+    """A control group; what is started in it is there before its first instruction."""
+
+    def __init__(self, folder: Path, root: Path) -> None:
+        self.folder, self.path = folder, f"/{folder.relative_to(root)}"
+        self._root = root
+        folder.mkdir()
+
+    def child(self, name: str) -> Group:
+        return Group(self.folder / name, self._root)
+
+    def command(self, *command: str | Path, uid: int | None = None) -> list[str]:
+        enter = 'echo $$ >"$1/cgroup.procs" && shift && exec "$@"'
+        user = as_user(os.getuid() if uid is None else uid)
+        return ["sh", "-ec", enter, "sh", str(self.folder), *user, *map(str, command)]
+
+    def run(self, *command: str | Path, uid: int | None = None, **options: object) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(self.command(*command, uid=uid), capture_output=True, text=True, timeout=DEADLINE,
+                              cwd="/", **options)  # type: ignore[call-overload,no-any-return]  # fmt: skip
+
+    def remove(self) -> None:
+        with contextlib.suppress(OSError):
+            (self.folder / "cgroup.kill").write_text("1")  # ends what a failed test has left in it
+
+        def gone() -> bool:
+            with contextlib.suppress(OSError):
+                for folder, _, _ in os.walk(self.folder, topdown=False):
+                    os.rmdir(folder)
+            return not self.folder.exists()
+
+        eventually("the group is empty", gone)
+
+
+@pytest.fixture
+def new_group(tmp_path: Path) -> Iterator[Callable[[str], Group]]:
+    root, made = _unified(), []
+
+    def make(name: str) -> Group:
+        made.append(Group(root / f"{tmp_path.name}-{name}", root))
+        return made[-1]
+
+    yield make
+    for group in made:
+        group.remove()
+
+
+@pytest.fixture
+def group(new_group: Callable[[str], Group]) -> Group:
+    return new_group("job")
+
+
+def _open_in(group: Group, mintfs: Daemon, *options: str, connectors: Sequence[str] = ("git",)) -> Lease:
+    done = group.run(MINTFS, "lease", "open", "-c", *connectors, *options, env=mintfs.environment())
+    assert done.returncode == 0, done.stderr
+    path = Path(done.stdout.strip())
+    return Lease(path.name, path)
+
+
+def _assert_only_inside(lease: Lease, inside: Sequence[Group], outside: Sequence[Group]) -> None:
+    for group in inside:
+        done = group.run("cat", lease.gitconfig)
+        assert done.returncode == 0 and "Authorization" in done.stdout, (group.path, done.stderr)
+    for group in outside:
+        done = group.run("cat", lease.gitconfig)
+        assert done.returncode == 1 and "Permission denied" in done.stderr, (group.path, done)
+    with pytest.raises(PermissionError):
+        lease.gitconfig.read_text()  # we are in the root group
+
+
+def test_only_processes_of_the_group_and_below_read_the_view(
+    kept: Daemon, group: Group, new_group: Callable[[str], Group]
+) -> None:
+    child, grandchild = group.child("step"), Group(group.folder / "step/inner", _unified())
+    other, prefix = new_group("other"), new_group("job2")  # whose path begins like the group's
+    lease = _open_in(group, kept, "--cgroup", "self")
+    inside, outside = [group, child, grandchild], [other, prefix]
+    _assert_only_inside(lease, inside, outside)
+    kept.wait_for_successor_of(kept.kill_served())
+    _assert_only_inside(lease, inside, outside)
+    kept.cli("upgrade")
+    _assert_only_inside(lease, inside, outside)
+    kept.stop()
+    kept.start()
+    _assert_only_inside(lease, inside, outside)
+    assert kept.control_api("GET", f"/v1/leases/{lease.id}")[1]["cgroup"] == group.path
+
+
+def test_a_group_can_be_named_by_its_path(mintfs: Daemon, group: Group, new_group: Callable[[str], Group]) -> None:
+    lease = mintfs.open_lease("--cgroup", group.path)
+    _assert_only_inside(lease, [group, group.child("step")], [new_group("other")])
+
+
+def test_a_group_that_is_made_later_can_be_named_before(mintfs: Daemon, tmp_path: Path) -> None:
+    root = _unified()
+    lease = mintfs.open_lease("--cgroup", f"/{tmp_path.name}-later")
+    group = Group(root / f"{tmp_path.name}-later", root)
+    try:
+        _assert_only_inside(lease, [group], [])
+    finally:
+        group.remove()
+
+
+def test_a_group_in_place_of_one_that_was_removed_is_admitted_by_its_path_only(mintfs: Daemon, group: Group) -> None:
+    lease = _open_in(group, mintfs, "--cgroup", "self")
+    group.folder.rmdir()
+    with pytest.raises(PermissionError):
+        lease.gitconfig.read_text()
+    group.folder.mkdir()
+    _assert_only_inside(lease, [group], [])
+
+
+def test_a_bound_clone_works_inside_and_fails_outside(
+    mintfs: Daemon, group: Group, server: GitServer, new_job: Callable[..., Job]
+) -> None:
+    job = new_job(_open_in(group, mintfs, "--cgroup", "self"))
+    done = group.run("git", "clone", "--quiet", f"{server.url}/acme/app.git", job.home / "inside", env=job.env)
+    assert done.returncode == 0, done.stderr
+    outside = job.git("clone", "--quiet", f"{server.url}/acme/app.git", job.home / "outside", check=False)
+    assert outside.returncode != 0
+
+
+def test_a_handle_that_was_opened_inside_is_read_by_who_holds_it(mintfs: Daemon, group: Group) -> None:
+    """As with every file: open(2) is where rights are checked, and a handle can be given away."""
+    lease = _open_in(group, mintfs, "--cgroup", "self")
+    read = 'exec 3<"$1"; echo $$ >"$2/cgroup.procs"; cat <&3; cat "$1"'
+    done = group.run("sh", "-c", read, "sh", lease.gitconfig, _unified())
+    assert done.stdout.count("extraHeader = Authorization") == 1 and "Permission denied" in done.stderr
+
+
+def test_the_uid_is_checked_as_well(mintfs: Daemon, group: Group) -> None:
+    lease = _open_in(group, mintfs, "--cgroup", "self")
+    assert group.run("cat", lease.gitconfig, uid=STRANGER).returncode == 1
+
+
+@pytest.fixture
+def binding(server: GitServer, password: Path, start_mintfs: Callable[..., Daemon]) -> Daemon:
+    allowed = connector("git", server.url, password, allow={"users": [str(STRANGER)]})
+    return start_mintfs(allowed, lease={"bind": "cgroup"})
+
+
+def test_a_daemon_can_bind_every_lease(
+    binding: Daemon, group: Group, new_group: Callable[[str], Group]
+) -> None:
+    other = new_group("other")
+    lease = _open_in(group, binding)
+    _assert_only_inside(lease, [group, group.child("step")], [other])
+    _assert_only_inside(_open_in(other, binding), [other], [group])
+
+
+_TO_THE_ROOT = """
+for group in /sys/fs/cgroup/cgroup.procs /sys/fs/cgroup/*/cgroup.procs; do
+    [ ! -e "$group" ] || echo $$ >"$group"
+done
+! grep -v ':/$' /proc/self/cgroup && exec "$@"
+"""
+
+
+def test_a_daemon_that_binds_refuses_who_is_in_the_root_group(binding: Daemon) -> None:
+    done = subprocess.run(["sh", "-c", _TO_THE_ROOT, "sh", MINTFS, "lease", "open", "-c", "git"], capture_output=True,
+                          text=True, timeout=DEADLINE, env=binding.environment())  # fmt: skip
+    assert done.returncode == 1 and "root cgroup" in done.stderr, done
+    assert binding.leases() == []
+
+
+@pytest.mark.parametrize("named", ["", "/", "nonsense", "/a/../b", "/a//b", "/a/", "/.", "a:b:/c", "/" + "x" * 2000, "/a b"])
+def test_a_group_that_is_none_is_refused(mintfs: Daemon, named: str) -> None:
+    status, problem = mintfs.control_api("POST", "/v1/leases", {"connectors": ["git"], "cgroup": named})
+    assert status == 400, problem
+    if named:
+        done = mintfs.cli("lease", "open", "-c", "git", "--cgroup", named, check=False)
+        assert done.returncode in (1, 2) and done.stderr
+    assert mintfs.leases() == []
+
+
+# --- processes ---------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def sleeper() -> Iterator[subprocess.Popen[bytes]]:
+    process = subprocess.Popen(["sleep", "300"])
+    yield process
+    process.kill()
+    process.wait()
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    process.kill()
+    process.wait()
+
+
+def test_a_lease_ends_with_its_process(mintfs: Daemon, sleeper: subprocess.Popen[bytes]) -> None:
+    bound, other = mintfs.open_lease("--pid", str(sleeper.pid)), mintfs.open_lease()
+    assert "Authorization" in bound.gitconfig.read_text()
+    _end(sleeper)
+    eventually("it is closed", lambda: mintfs.leases() == [other.id])
+    with pytest.raises(OSError):
+        bound.gitconfig.read_text()
+    assert [line["reason"] for line in mintfs.audit("close")] == ["process-ended"]
+
+
+@pytest.mark.parametrize("change", ["kill", "upgrade"])
+def test_a_lease_ends_with_its_process_under_another_daemon_too(
+    kept: Daemon, sleeper: subprocess.Popen[bytes], change: str
+) -> None:
+    bound = kept.open_lease("--pid", str(sleeper.pid))
+    if change == "kill":
+        kept.wait_for_successor_of(kept.kill_served())
+    else:
+        kept.cli("upgrade")
+    assert kept.leases() == [bound.id] and "Authorization" in bound.gitconfig.read_text()
+    _end(sleeper)
+    eventually("it is closed", lambda: kept.leases() == [])
+
+
+def test_a_lease_whose_process_ended_while_nobody_served_is_closed(
+    mintfs: Daemon, sleeper: subprocess.Popen[bytes]
+) -> None:
+    bound, other = mintfs.open_lease("--pid", str(sleeper.pid)), mintfs.open_lease()
+    mintfs.kill()
+    _end(sleeper)
+    mintfs.start()
+    eventually("it is closed", lambda: mintfs.leases() == [other.id])
+    assert not (mintfs.runtime / "leases" / f"{bound.id}.json").exists()
+
+
+def test_a_lease_whose_process_ends_during_an_upgrade_that_fails_is_closed(
+    mintfs: Daemon, sleeper: subprocess.Popen[bytes]
+) -> None:
+    mintfs.open_lease("--pid", str(sleeper.pid))
+    mintfs.config.write_text("nonsense\n")
+    assert mintfs.cli("upgrade", check=False).returncode == 1
+    _end(sleeper)
+    eventually("it is closed", lambda: mintfs.leases() == [])
+
+
+def test_a_job_killed_with_its_runner_leaves_no_lease(mintfs: Daemon) -> None:
+    run = subprocess.Popen([MINTFS, "run", "-c", "git", "--", "sleep", "300"], env=mintfs.environment(), start_new_session=True)
+    try:
+        eventually("it has a lease", lambda: len(mintfs.leases()) == 1)
+    finally:
+        os.killpg(run.pid, 9)
+        run.wait()
+    eventually("it is closed", lambda: mintfs.leases() == [])
