@@ -1,0 +1,61 @@
+// A canonical path is its own canonical form and holds nothing that two servers read differently; a
+// repository that is told from it has no dot segment and no empty one. What the router takes off the
+// front and what it leaves is the whole.
+#include "proxy/git_service.h"
+#include "proxy/path.h"
+#include "require.h"
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+
+using namespace mintfs::proxy;
+using mintfs::require;
+
+namespace {
+
+bool holds(std::string_view text, std::string_view part) { return text.find(part) != std::string_view::npos; }
+
+void check_path(const std::string& path) {
+  std::string again;
+  require(!normalise(path, again) && again == path && path.size() <= kMaxPath);
+  require(path.starts_with('/') && !holds(path, "//") && !holds(path + "/", "/../") && !holds(path + "/", "/./"));
+  require(path.find_first_of(std::string_view("\\#;?\0 ", 6)) == std::string::npos);
+  for (std::size_t i = path.find('%'); i != std::string::npos; i = path.find('%', i + 1)) {
+    const int byte = std::stoi(path.substr(i + 1, 2), nullptr, 16);
+    require(byte > 0x20 && byte < 0x7f &&
+            std::string_view("/\\.%#;?").find(static_cast<char>(byte)) == std::string_view::npos);
+  }
+}
+
+void check_repository(const Target& target) {
+  GitRequest request;
+  for (const Method method : {Method::get, Method::head, Method::post, Method::put}) {
+    if (classify(method, target, request) || !request.repository_known) continue;
+    const std::string repository = "/" + std::string(request.repository) + "/";
+    require(repository != "//" && !holds(repository, "//") && !holds(repository, "/../"));
+    require(!holds(repository, "/.git/") && !holds(repository, "/info/refs/"));
+  }
+}
+
+}  // namespace
+
+extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+  const std::string_view text(reinterpret_cast<const char*>(data), size);
+  Target target;
+  Routed routed;
+  const bool is_good = !parse_target(text, target), is_routed = !route(text, routed);
+  // The bound is that of what is left; the names before it have at most 150 characters.
+  require(is_good || !is_routed || routed.target.path.size() + 150 > kMaxPath || text.size() > kMaxPath);
+  if (!is_good) return 0;
+  check_path(target.path);
+  for (const char c : target.query) require(c > 0x20 && c < 0x7f && c != '#');
+  check_repository(target);
+  if (!is_routed) return 0;
+  const std::string front = "/namespaces/" + std::string(routed.space) + "/connectors/" + std::string(routed.name);
+  require(!routed.space.empty() && !routed.name.empty() && front + routed.target.path == target.path);
+  require(routed.target.query == target.query && routed.target.has_query == target.has_query);
+  check_path(routed.target.path);
+  check_repository(routed.target);
+  return 0;
+}
