@@ -48,11 +48,14 @@ print(json.dumps({"done": done, "failed": len(failed), "first": failed[:5], "wor
 
 
 class Reader:
-    """A process that opens, reads in two steps and closes these files in turn until it is told to end."""
+    """A process that opens, reads in two steps and closes these files in turn until it is told to end.
 
-    def __init__(self, leases: Sequence[Lease]) -> None:
-        self._process = subprocess.Popen([sys.executable, "-c", _READER], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                                         text=True, env=base_environment())  # fmt: skip
+    `inside` is put before its command.
+    """
+
+    def __init__(self, leases: Sequence[Lease], inside: Sequence[str] = ()) -> None:
+        self._process = subprocess.Popen([*inside, sys.executable, "-c", _READER], stdin=subprocess.PIPE,
+                                         stdout=subprocess.PIPE, text=True, env=base_environment())  # fmt: skip
         assert self._process.stdin
         self._process.stdin.write(" ".join(str(lease.gitconfig) for lease in leases) + "\n")
         self._process.stdin.flush()
