@@ -30,21 +30,32 @@ def repository(sandbox, size):
     source.unlink()
 
 
-def benchmark(plan, sandbox):
-    repository(sandbox, plan.repository)
+def serve(sandbox):
+    """The Git server of what lies in the sandbox's git/: its process and its address."""
     port = free_port()
     sandbox.write("users", f"bench:{PASSWORD}\n")
     config = configure(sandbox, "lighttpd.conf.in", port=port,
                        backend=run("git", "--exec-path").strip() + "/git-http-backend")
-    servers = [sandbox.start("lighttpd", "lighttpd", "-D", "-f", config, ready=listening(port))]
-    url, copy = f"http://127.0.0.1:{port}/acme/app.git", sandbox.memory / "copy"
-    environment = {"HOME": str(sandbox.directory("home")), "GIT_CONFIG_NOSYSTEM": "1", "GIT_TERMINAL_PROMPT": "0"}
+    process = sandbox.start("lighttpd", "lighttpd", "-D", "-f", config, ready=listening(port))
+    return process, f"http://127.0.0.1:{port}"
+
+
+def job(sandbox):
+    return {"HOME": str(sandbox.directory("home")), "GIT_CONFIG_NOSYSTEM": "1", "GIT_TERMINAL_PROMPT": "0"}
+
+
+def benchmark(plan, sandbox):
+    repository(sandbox, plan.repository)
+    server, address = serve(sandbox)
+    servers = [server]
+    url, copy = f"{address}/acme/app.git", sandbox.memory / "copy"
+    environment = job(sandbox)
     git = ["git", "clone", "-q", url, copy]
     helper = f"!printf 'username=bench\\npassword={PASSWORD}\\n' #"
     sides = {HELPER: (git, pointed(credential__helper=helper)),
              HEADER: (git, pointed(http__extraHeader=f"Authorization: {REAL}"))}
     if plan.mintfs:
-        mintfs = Mintfs(sandbox, plan.build, {"git": f"http://127.0.0.1:{port}"})
+        mintfs = Mintfs(sandbox, plan.build, {"git": address})
         servers.append(mintfs.process)
         environment |= mintfs.environment
         sides[RUN] = ([plan.build / "mintfs", "run", "-c", "git", "--", *git], {})

@@ -32,6 +32,7 @@ class Plan:
     stream: int        # bytes
     repository: int    # bytes
     leases: int
+    crowd: int         # clones at once
     connections: int   # idle ones of the memory benchmark
     mintfs: bool       # is it built?
 
