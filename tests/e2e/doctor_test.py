@@ -87,6 +87,15 @@ def test_an_upstream_that_is_down_is_found(mintfs: Daemon, server: GitServer) ->
     assert status == 1 and "git" in said and ("reach" in said or "connect" in said)
 
 
+@pytest.mark.parametrize(("environment", "state"), [({}, "fail"), ({"https_proxy": "http://127.0.0.1:1"}, "warn")])
+def test_a_server_that_only_the_egress_proxy_reaches_is_no_failure_before_the_start(
+    stopped: Daemon, server: GitServer, environment: dict[str, str], state: str
+) -> None:
+    server.stop()
+    found = _finding(stopped, "connector default/git", **environment)
+    assert found["state"] == state and server.url in found["sentence"], found
+
+
 def test_a_password_that_the_upstream_refuses_is_found(
     server: GitServer, tmp_path: Path, start_mintfs: Callable[..., Daemon]
 ) -> None:

@@ -10,8 +10,11 @@
 #include <boost/json.hpp>
 #include <boost/system/system_error.hpp>
 
+#include <algorithm>
 #include <cerrno>
+#include <cstdlib>
 #include <cstring>
+#include <iterator>
 
 #include <poll.h>
 #include <signal.h>
@@ -58,6 +61,16 @@ MountState look_with_deadline(const std::filesystem::path& mount) {
   ::waitpid(child, &status, 0);
   if (ended.fd >= 0) ::close(ended.fd);
   return in_time && WIFEXITED(status) ? static_cast<MountState>(WEXITSTATUS(status)) : MountState::hangs;
+}
+
+// Whether mintfsd may reach servers by an egress proxy; which of them, it alone decides.
+bool may_have_way_out(const broker::Config& config) {
+  if (config.proxy.egress != "environment") return config.proxy.egress != "none";
+  constexpr const char* kVariables[] = {"https_proxy", "HTTPS_PROXY", "http_proxy", "all_proxy", "ALL_PROXY"};
+  return std::any_of(std::begin(kVariables), std::end(kVariables), [](const char* name) {
+    const char* const value = std::getenv(name);
+    return value != nullptr && *value != '\0';
+  });
 }
 
 }  // namespace
@@ -181,9 +194,14 @@ void check_servers(const broker::Config& config, std::vector<Finding>& findings)
       client::try_connect(connector.address, kServerDeadline);
       findings.push_back({State::ok, subject, connector.address.origin() + " can be reached"});
     } catch (const boost::system::system_error& error) {
-      findings.push_back({State::fail, subject,
-                          connector.address.origin() + " cannot be reached: " + error.code().message(),
-                          "check 'address', name resolution and the firewall"});
+      const std::string why = ": " + error.code().message();
+      if (may_have_way_out(config))
+        findings.push_back({State::warn, subject,
+                            connector.address.origin() + " cannot be reached without the egress proxy" + why,
+                            "start mintfsd, then: mintfs doctor"});
+      else
+        findings.push_back({State::fail, subject, connector.address.origin() + " cannot be reached" + why,
+                            "check 'address', name resolution and the firewall"});
     }
   }
 }
