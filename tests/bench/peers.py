@@ -115,14 +115,14 @@ def start_peer(sandbox, name, upstreams):
 class Mintfs:
     """A mintfsd with one connector per upstream address, and one lease on each as they are asked for."""
 
-    def __init__(self, sandbox, build, addresses):
+    def __init__(self, sandbox, build, addresses, threads=1):
         self.build, self.port = build, free_port()
         home = Path(tempfile.mkdtemp(prefix="mintfs.", dir=sandbox.path))  # one per daemon: leases outlive theirs
         self.runtime, self.environment = home / "run", {"MINTFS_SOCKET": str(home / "run/control.sock")}
         for name in ("run", "state"):
             (home / name).mkdir(mode=0o700)
         password = sandbox.write("password", PASSWORD)
-        config = fill("mintfs.toml.in", dir=home, port=self.port)
+        config = fill("mintfs.toml.in", dir=home, port=self.port, threads=threads)
         for name, address in addresses.items():
             ca_file = f'ca_file = "{sandbox.path}/ca.pem"' if address.startswith("https") else ""
             config += fill("connector.toml.in", name=name, address=address, password=password, ca_file=ca_file)
@@ -162,13 +162,13 @@ class Mintfs:
                 ids.append(json.loads(body)["id"])
         return ids
 
-    def side(self, upstreams):
+    def side(self, upstreams, name="mintfs"):
         """mintfs as a side: each sample reads the view, so its token is fresh."""
         views = {upstream: self.open_lease(upstream) for upstream in upstreams}
 
         def authorization(upstream):
             return re.search(r"Authorization: (Basic [\w+/=-]+)", (views[upstream] / ".gitconfig").read_text())[1]
-        return Side("mintfs", dict.fromkeys(upstreams, self.port), authorization,
+        return Side(name, dict.fromkeys(upstreams, self.port), authorization,
                     "/namespaces/default/connectors/{}", self.process)
 
 

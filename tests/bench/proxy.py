@@ -5,6 +5,8 @@ import json
 from harness import CORES, FIRST, GIB, MIB, OTHERS, Failed, Row, interleave, median, ratios, run, spent, spread, target
 from peers import HERE, PACK, SMALL, Mintfs, addresses_of, start_peer, start_upstream
 
+TWO_THREADS = "mintfs, two threads"
+
 
 def start_sides(plan, sandbox):
     direct, load = start_upstream(sandbox, plan)
@@ -35,13 +37,24 @@ def benchmark(plan, sandbox):
     rows = []
     for pinned, connections in ((True, 32), (True, 1), (False, 32)):
         rows += requests(plan, sides, load, pinned, connections)
+    if plan.mintfs:
+        rows += second_thread(plan, sandbox, sides, load)
     place(sides, load, pinned=True)
     for title, upstream, move in (("GET", "plain", get), ("GET, TLS upstream", "tls", get), ("POST", "drain", post)):
         rows += stream(plan, sandbox, sides, title, upstream, move)
     return rows
 
 
-def requests(plan, sides, load, pinned, connections):
+def second_thread(plan, sandbox, sides, load):
+    """The first side is mintfs with one thread. The second core is not free: client and upstream are on it, too."""
+    one, ports = sides[-1], sides[0].ports
+    two = Mintfs(sandbox, plan.build, addresses_of(ports), threads=2).side(ports, TWO_THREADS)
+    rows = requests(plan, [one, two], load, False, 32, ", threads")
+    sandbox.stop(two.process)
+    return rows
+
+
+def requests(plan, sides, load, pinned, connections, what=""):
     def sample(side):
         return with_cpu(side, lambda: wrk(side))
 
@@ -60,15 +73,17 @@ def requests(plan, sides, load, pinned, connections):
         if side.process:
             cost = [s["cpu"] / s["requests"] * 1e6 for s in samples[name]]
             also += f"; CPU per 1000 requests {spread(cost)} ms"
+        if name == TWO_THREADS:
+            targets = target(samples, name, "mintfs", "rate", at_least=1.0)
         if name == "mintfs" and connections == 32 and pinned:
             targets = "; ".join((target(samples, name, "nginx", "rate", at_least=1.0),
                                  target(samples, name, "haproxy", "rate", at_least=1.1),
                                  target(samples, name, "nginx", "p99", "p99 ", at_most=1.0)))
         return Row(title, name, f"{median(samples, name, 'rate'):.0f}/s",
-                   spread(ratios(samples, name, "direct", "rate")), targets, also)
+                   spread(ratios(samples, name, sides[0].name, "rate")), targets, also)
 
     place(sides, load, pinned)
-    title = f"proxy: requests, {connections} at once, {'pinned' if pinned else 'not pinned'}"
+    title = f"proxy: requests{what}, {connections} at once, {'pinned' if pinned else 'not pinned'}"
     samples = interleave(title, plan.rounds, {side.name: lambda s=side: sample(s) for side in sides})
     return [row(side) for side in sides]
 
