@@ -80,6 +80,7 @@ bool is_well_formed(const LeaseRequest& request, std::string& detail) {
     detail = "A lease needs at least one operation.";
   else if (request.pid && *request.pid <= 0)
     detail = "The process to bind to is not visible to the daemon.";
+  if (request.origins.size() > kMaxPatterns) detail = "A lease names at most 64 origins.";
   for (const auto& [key, value] : request.labels)
     if (!is_label(key) || !is_label(value)) detail = "A label is 1 to 128 printable characters, and so is its value.";
   for (const auto& pattern : request.repositories)
@@ -88,6 +89,8 @@ bool is_well_formed(const LeaseRequest& request, std::string& detail) {
   for (const auto& pattern : request.references)
     if (!ReferencePattern::is_valid(pattern))
       detail = "'refs/heads/main' or 'refs/heads/bot/*' is a pattern of references; one given is not.";
+  for (const auto& origin : request.origins)
+    if (!OriginPattern::parse(origin)) detail = "'10.88.0.5', '10.88.0.0/16' or 'unix' is an origin; one given is not.";
   return detail.empty();
 }
 
@@ -133,6 +136,12 @@ Result<Lease> Broker::describe(const Caller& caller, const LeaseRequest& request
   if (request.operations) lease.rights.operations = *request.operations;
   for (const auto& pattern : request.repositories) lease.rights.repositories.emplace_back(pattern);
   for (const auto& pattern : request.references) lease.rights.references.allow.emplace_back(pattern);
+
+  if (!request.origins.empty()) {
+    OriginPatterns origins;
+    for (const auto& origin : request.origins) origins.push_back(*OriginPattern::parse(origin));
+    lease.origins = std::make_shared<const OriginPatterns>(std::move(origins));
+  }
 
   const ConnectorsPtr table = connectors();
   for (const auto& text : request.connectors) {
@@ -324,6 +333,9 @@ boost::system::error_code Broker::check(std::string_view token, const Access& ac
   found.genuine = true;
   if (!found.lease || found.lease->expires <= now) return Errc::lease_closed;
   if (const auto error = check_times(claims, now)) return error;
+  const ClientOrigin unknown;
+  if (found.lease->origins && !admits(*found.lease->origins, access.origin != nullptr ? *access.origin : unknown))
+    return Errc::token_origin;
   if (claims.audience != options_.audience) return Errc::token_audience;
 
   const ConnectorName name{std::string(access.space), std::string(access.connector)};

@@ -42,6 +42,7 @@ struct LeaseRequest {
   std::vector<std::string> repositories{};
   std::vector<std::string> references{};
   std::optional<pid_t> pid{};           // close the lease when this process ends
+  std::vector<std::string> origins{};   // where tokens may be used; as OriginPattern::parse() reads them
   std::optional<std::string> cgroup{};  // bind to it: "self" is the caller's, else as Cgroup::parse() reads it
 };
 
@@ -125,7 +126,7 @@ class Broker {
   bool can_mint(Scratch& scratch) const;
 
   // Checks everything about the token and the access, in this order: form, signature, lease, times,
-  // audience, connector, operation, repository. The first that fails is the answer and the audit reason.
+  // origin, audience, connector, operation, repository. The first that fails is the answer and the audit reason.
   Result<Grant> redeem(std::string_view token, const Access& access, Scratch& scratch);
   // Writes down that the proxy refused a request for another reason than redeem() gave. `access` is
   // empty as far as the request could not be read; `lease` is null before a token was redeemed. `reference`

@@ -62,6 +62,7 @@ unsigned to_http_status(Errc error) noexcept {
     case Errc::token_not_yet_valid:
     case Errc::token_audience:
     case Errc::token_connector:
+    case Errc::token_origin:
     case Errc::lease_denied:
     case Errc::caller_denied:
     case Errc::connector_denied:

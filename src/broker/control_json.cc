@@ -110,6 +110,13 @@ bool read_cgroup(const json::value& value, const Caller&, LeaseRequest& request)
   return !request.cgroup->empty();
 }
 
+bool read_origins(const json::value& value, const Caller&, LeaseRequest& request) {
+  auto list = texts(value);
+  if (!list || list->empty()) return false;
+  request.origins = std::move(*list);
+  return true;
+}
+
 struct Member {
   std::string_view name;
   bool (*read)(const json::value& value, const Caller& caller, LeaseRequest& request);
@@ -124,6 +131,7 @@ constexpr std::array kMembers = {
     Member{"operations", read_operations, "a list of \"fetch\", \"push\" or both"},
     Member{"repositories", read_repositories, "a list of patterns such as [\"acme/*\"]; leave it out for all"},
     Member{"refs", read_references, "a list of patterns such as [\"refs/heads/bot/*\"]; leave it out for all"},
+    Member{"origins", read_origins, "a list such as [\"10.88.0.0/16\", \"unix\"]; leave it out for everywhere"},
     Member{"pid", read_pid, "a process id or \"self\""},
     Member{"cgroup", read_cgroup, "a cgroup such as \"/ci/job-42\", or \"self\""},
 };
@@ -259,6 +267,7 @@ json::object to_json(const Lease& lease, const std::filesystem::path& mount) {
       {"expires", to_rfc3339(lease.expires)},
   };
   if (lease.process.pid != 0) object["pid"] = lease.process.pid;
+  if (lease.origins) object["origins"] = to_array(*lease.origins);
   if (lease.cgroup) object["cgroup"] = lease.cgroup->text();
   return object;
 }

@@ -16,6 +16,8 @@
 
 namespace mintfs::broker {
 
+struct ClientOrigin;
+
 // What the proxy wants to do with a token.
 struct Access {
   std::string_view space{};      // of the connector, as in the request path
@@ -27,6 +29,7 @@ struct Access {
   // Which operation it is stands in a body that is not read yet: some right will do. Ask again when it
   // is known; only then there is an audit line, unless this is refused already.
   bool undecided = false;
+  const ClientOrigin* origin = nullptr;  // null: not known, which a lease that is bound to one refuses
 };
 
 // One command of a push.

@@ -30,6 +30,8 @@ constexpr Words words(Errc code) noexcept {
       return {"token-audience", "The token was minted for another proxy."};
     case Errc::token_connector:
       return {"token-connector", "The token was minted for another connector."};
+    case Errc::token_origin:
+      return {"token-origin", "The token was minted for another address; the lease names those it may come from."};
     case Errc::lease_closed:
       return {"lease-closed", "The lease is closed, expired or was never opened; open a new one."};
     case Errc::lease_malformed:

@@ -26,6 +26,7 @@ enum class Errc {
   token_not_yet_valid,
   token_audience,
   token_connector,
+  token_origin,
   // Leases and rights.
   lease_closed,  // closed, expired or never opened: indistinguishable on purpose
   lease_malformed,

@@ -6,6 +6,7 @@
 #pragma once
 
 #include "broker/cgroup.h"
+#include "broker/client_origin.h"
 #include "broker/clock.h"
 #include "broker/config.h"
 #include "broker/error.h"
@@ -52,7 +53,8 @@ struct Lease {
   std::uint32_t kid = 0;
   Process process;                         // pid 0: not bound
   std::shared_ptr<const Cgroup> cgroup{};  // whose processes alone may open the files; null: not bound. Few have one
-  LeaseKey key;                            // derived, never stored
+  std::shared_ptr<const OriginPatterns> origins{};  // where its tokens may be used; null: everywhere
+  LeaseKey key;                                     // derived, never stored
 
   bool serves(const ConnectorName& name) const;
 };

@@ -13,8 +13,14 @@ namespace {
 namespace json = boost::json;
 
 constexpr std::int64_t kVersion = 1;
-// Of a lease with references: an older mintfsd, which would leave them out, must not take it for its own.
+// Of a lease with what an older mintfsd would leave out: it must not take it for its own.
 constexpr std::int64_t kVersionWithReferences = 2;
+constexpr std::int64_t kVersionWithOrigins = 3;  // and with or without references
+
+// The least that knows all that is restricted.
+std::int64_t version_for(bool has_references, bool has_origins) {
+  return has_origins ? kVersionWithOrigins : has_references ? kVersionWithReferences : kVersion;
+}
 
 std::int64_t milliseconds(Time time) { return time.time_since_epoch().count(); }
 
@@ -42,9 +48,7 @@ Rights read_rights(const json::object& object) {
     if (!RepositoryPattern::is_valid(text(pattern))) throw std::runtime_error("it holds a malformed pattern");
     rights.repositories.emplace_back(text(pattern));
   }
-  const bool restricted = object.at("version").as_int64() == kVersionWithReferences;
-  if (restricted == (object.if_contains("refs") == nullptr)) throw std::runtime_error("its version does not fit");
-  if (!restricted) return rights;
+  if (object.if_contains("refs") == nullptr) return rights;
   for (const auto& pattern : object.at("refs").as_array()) {
     if (!ReferencePattern::is_valid(text(pattern))) throw std::runtime_error("it holds a malformed pattern");
     rights.references.allow.emplace_back(text(pattern));
@@ -53,8 +57,23 @@ Rights read_rights(const json::object& object) {
   return rights;
 }
 
+std::shared_ptr<const OriginPatterns> read_origins(const json::value& list) {
+  OriginPatterns origins;
+  for (const auto& each : list.as_array()) {
+    const auto pattern = OriginPattern::parse(text(each));
+    if (!pattern) throw std::runtime_error("it holds a malformed origin");
+    origins.push_back(*pattern);
+  }
+  if (origins.empty()) throw std::runtime_error("its list of origins is empty");
+  return std::make_shared<const OriginPatterns>(std::move(origins));
+}
+
 Lease parse(const json::object& object) {
+  const auto* origins = object.if_contains("origins");
+  if (object.at("version").as_int64() != version_for(object.if_contains("refs") != nullptr, origins != nullptr))
+    throw std::runtime_error("its version does not fit");
   Lease lease;
+  if (origins != nullptr) lease.origins = read_origins(*origins);
   lease.id = text(object.at("id"));
   lease.serial = object.at("serial").to_number<std::uint64_t>();
   lease.uid = object.at("uid").to_number<uid_t>();
@@ -102,7 +121,7 @@ void write_lease_file(const std::filesystem::path& file, const Lease& lease) {
   json::array references;
   for (const auto& pattern : lease.rights.references.allow) references.emplace_back(pattern.text());
   json::object object = {
-      {"version", references.empty() ? kVersion : kVersionWithReferences},
+      {"version", version_for(!references.empty(), lease.origins != nullptr)},
       {"id", lease.id},
       {"serial", lease.serial},
       {"uid", lease.uid},
@@ -119,6 +138,11 @@ void write_lease_file(const std::filesystem::path& file, const Lease& lease) {
       {"pid_start_time", lease.process.start_time},
   };
   if (!references.empty()) object["refs"] = std::move(references);
+  if (lease.origins) {
+    json::array origins;
+    for (const auto& pattern : *lease.origins) origins.emplace_back(pattern.text());
+    object["origins"] = std::move(origins);
+  }
   if (lease.cgroup) {
     object["cgroup"] = lease.cgroup->text();
     object["cgroup_id"] = lease.cgroup->id;
@@ -132,8 +156,8 @@ Lease read_lease_file(const std::filesystem::path& file) {
   const auto value = json::parse(json::string_view(content.reveal().data(), content.size()), error);
   if (error || !value.is_object()) throw std::runtime_error("it is not a JSON object");
   const auto* version = value.as_object().if_contains("version");
-  if (version == nullptr || !version->is_int64() ||
-      (version->as_int64() != kVersion && version->as_int64() != kVersionWithReferences))
+  if (version == nullptr || !version->is_int64() || version->as_int64() < kVersion ||
+      version->as_int64() > kVersionWithOrigins)
     throw std::runtime_error("it was written by another version of mintfsd");
   try {
     return parse(value.as_object());

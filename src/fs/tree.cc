@@ -61,6 +61,7 @@ std::errc to_errno(broker::Errc error) noexcept {
     case Errc::token_not_yet_valid:
     case Errc::token_audience:
     case Errc::token_connector:
+    case Errc::token_origin:
     case Errc::lease_malformed:
     case Errc::connector_unknown:
     case Errc::request_malformed:

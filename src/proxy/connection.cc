@@ -55,7 +55,11 @@ class LeaseSlot {
 }  // namespace
 
 Connection::Connection(Worker& worker, Socket socket, bool tls)
-    : worker_(worker), client_(std::move(socket)), tls_(tls), share_(worker.shared().kept) {}
+    : worker_(worker),
+      client_(std::move(socket)),
+      tls_(tls),
+      client_origin_(broker::ClientOrigin::of(client_.socket().native_handle())),
+      share_(worker.shared().kept) {}
 
 void Connection::wait_for(Wait what, std::chrono::seconds bound) {
   wait_ = what;
@@ -249,7 +253,8 @@ broker::Access Connection::access() const {
           .operation = git_.operation,
           .lfs = is_lfs(git_.kind),
           .repository = git_.repository,
-          .repository_known = git_.repository_known};
+          .repository_known = git_.repository_known,
+          .origin = &client_origin_};
 }
 
 Errc Connection::authorize(bool undecided) {

@@ -98,6 +98,7 @@ class Connection {
   Worker& worker_;
   Stream client_;
   const bool tls_;
+  const broker::ClientOrigin client_origin_;
   HeadBuffer in_;
   std::size_t head_size_ = 0;
   Wait wait_ = Wait::request;

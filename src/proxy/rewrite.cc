@@ -203,6 +203,7 @@ int to_http_status(Errc code) noexcept {
     case Errc::token_not_yet_valid:
     case Errc::token_audience:
     case Errc::token_connector:
+    case Errc::token_origin:
     case Errc::lease_closed:
     case Errc::lease_denied:
     case Errc::caller_denied:

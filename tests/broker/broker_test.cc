@@ -310,6 +310,15 @@ TEST(Token, IsRefusedWithOneReasonAndLeavesNoTraceOfItself) {
               .expires = now + 1800,
               .id = "0123456789abcdef"};
     }
+    void bind_to(const std::string& origin) {
+      lease = it.broker.open_lease(kFromAlice, {.connectors = {"github"}, .origins = {origin}}).value();
+      key = it.parts.keys.derive(lease->kid, lease->id).value();
+    }
+    void come_from(const std::string& address) {
+      from = {.kind = ClientOrigin::Kind::address, .address = boost::asio::ip::make_address(address)};
+      access.origin = &from;
+    }
+    ClientOrigin from;
     std::string sign(const Claims& claims, std::uint32_t kid, const LeaseKey& with) {
       std::string token(token_size(claims, kid), '\0');
       mint_token(claims, kid, with, it.scratch.signer, token.data());
@@ -430,6 +439,19 @@ TEST(Token, IsRefusedWithOneReasonAndLeavesNoTraceOfItself) {
          return s.sign(claims);
        },
        Errc::token_audience, true},
+      {"a lease of another address",
+       [](Setting& s) {
+         s.bind_to("10.88.0.0/16");
+         s.come_from("10.89.0.1");
+         return s.it.mint(s.lease);
+       },
+       Errc::token_origin, true},
+      {"a lease of an address, and nobody knows from where",
+       [](Setting& s) {
+         s.bind_to("10.88.0.0/16");
+         return s.it.mint(s.lease);
+       },
+       Errc::token_origin, true},
       {"another connector in the path",
        [](Setting& s) {
          const std::string token = s.it.mint(s.lease, "team/gitlab");

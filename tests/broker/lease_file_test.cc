@@ -84,6 +84,30 @@ TEST_F(LeaseFile, HasAnotherVersionWhereReferencesAreRestricted) {
   EXPECT_THAT(refusal(json::serialize(object)), HasSubstr("its version does not fit"));
 }
 
+TEST_F(LeaseFile, HasAThirdVersionWhereOriginsAreRestricted) {
+  namespace json = boost::json;
+  lease.origins = std::make_shared<const OriginPatterns>(OriginPatterns{*OriginPattern::parse("10.88.0.0/16")});
+  for (const bool with_references : {false, true}) {
+    if (with_references) lease.rights.references.allow = {ReferencePattern("refs/tags/*")};
+    write_lease_file(file, lease);
+    const auto whole = json::parse(test::read_file(file)).as_object();
+    EXPECT_EQ(whole.at("version"), 3);
+    const Lease read = read_lease_file(file);
+    ASSERT_TRUE(read.origins && read.origins->size() == 1);
+    EXPECT_EQ(read.origins->front().text(), "10.88.0.0/16");
+    EXPECT_EQ(read.rights.references.allow.size(), with_references ? 1u : 0u);
+    for (const auto& value :
+         {json::value(json::array()), json::value(nullptr), json::value(json::array{"10.0.0.0/33"})}) {
+      auto object = whole;
+      object["origins"] = value;
+      EXPECT_NE(refusal(json::serialize(object)), "") << value;
+    }
+    auto object = whole;
+    object.erase("origins");
+    EXPECT_THAT(refusal(json::serialize(object)), HasSubstr("its version does not fit"));
+  }
+}
+
 TEST_F(LeaseFile, HoldsNoKey) {
   const std::string content = test::read_file(file);
   EXPECT_EQ(content.find("KKKK"), std::string::npos);
@@ -121,7 +145,9 @@ TEST_F(LeaseFile, IsRefusedWithAValueThatIsNotOurs) {
   const auto whole = json::parse(test::read_file(file)).as_object();
   for (const auto& each : std::vector<Case>{
            {"version", 2, "its version does not fit"},
-           {"version", 3, "another version"},
+           {"version", 3, "its version does not fit"},
+           {"version", 4, "another version"},
+           {"origins", list("10.0.0.1"), "its version does not fit"},
            {"refs", list("refs/*"), "its version does not fit"},
            {"version", 0, "another version"},
            {"version", 1.0, "another version"},

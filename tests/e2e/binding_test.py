@@ -12,7 +12,7 @@ import pytest
 
 from support.git_server import GitServer
 from support.job import Job
-from support.mintfs import MINTFS, STRANGER, Daemon, Lease, as_user, connector
+from support.mintfs import MINTFS, STRANGER, Daemon, Lease, as_user, connector, token_in
 from support.waiting import DEADLINE, eventually
 
 pytestmark = pytest.mark.root
@@ -260,6 +260,34 @@ def test_a_lease_whose_process_ends_during_an_upgrade_that_fails_is_closed(
     assert mintfs.cli("upgrade", check=False).returncode == 1
     _end(sleeper)
     eventually("it is closed", lambda: mintfs.leases() == [])
+
+
+def _status_from(mintfs: Daemon, lease: Lease, source: str) -> str:
+    """Status and reason of a request with a fresh token that comes from this address."""
+    url = f"{mintfs.url}{mintfs.path('acme/app.git/info/refs?service=git-upload-pack')}"
+    done = subprocess.run(["curl", "--silent", "--interface", source, "-w", "\n%{http_code}", "-H",
+                           f"Authorization: Bearer {token_in(lease.gitconfig.read_text())}", url],
+                          capture_output=True, timeout=DEADLINE, check=True)  # fmt: skip
+    body, _, status = done.stdout.rpartition(b"\n")
+    return status.decode() if status == b"200" else f"{status.decode()} {body.decode().split(': ')[1]}"
+
+
+def test_a_token_works_from_the_lease_s_addresses_only(mintfs: Daemon) -> None:
+    lease = mintfs.open_lease("--origin", "127.0.0.2", "--origin", "127.1.0.0/16")
+    assert _status_from(mintfs, lease, "127.0.0.2") == "200"
+    assert _status_from(mintfs, lease, "127.1.7.7") == "200"
+    assert _status_from(mintfs, lease, "127.0.0.1") == "403 token-origin"
+    assert _status_from(mintfs, mintfs.open_lease("--origin", "unix"), "127.0.0.1") == "403 token-origin"
+    shown = mintfs.control_api("GET", f"/v1/leases/{lease.id}")[1]
+    assert shown["origins"] == ["127.0.0.2", "127.1.0.0/16"]
+
+
+@pytest.mark.parametrize("named", ["localhost", "127.0.0.1/8", "10.0.0.0/33", ""])
+def test_an_origin_that_is_none_is_refused(mintfs: Daemon, named: str) -> None:
+    done = mintfs.cli("lease", "open", "-c", "git", "--origin", named, check=False)
+    assert done.returncode == 1 and "is an origin" in done.stderr
+    status, problem = mintfs.control_api("POST", "/v1/leases", {"connectors": ["git"], "origins": [named]})
+    assert (status, problem["reason"]) == (400, "lease-malformed")
 
 
 def test_a_job_killed_with_its_runner_leaves_no_lease(mintfs: Daemon) -> None:

@@ -67,6 +67,7 @@ json::object lease_request(const LeaseOptions& options) {
       throw UsageError("--cgroup: '" + options.cgroup + "' is neither 'self' nor a cgroup such as '/ci/job-42'");
     request["cgroup"] = options.cgroup;
   }
+  if (!options.origins.empty()) request["origins"] = json::array(options.origins.begin(), options.origins.end());
   if (options.read_only) request["operations"] = json::array{"fetch"};
   for (const auto& pattern : options.repositories)
     if (!broker::RepositoryPattern::is_valid(pattern))

@@ -23,6 +23,7 @@ struct LeaseOptions {
   std::vector<std::string> labels{};  // KEY=VALUE
   std::vector<std::string> repositories{};
   std::vector<std::string> references{};
+  std::vector<std::string> origins{};
   std::string pid{};
   std::string cgroup{};
   bool read_only = false;

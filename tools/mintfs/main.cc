@@ -61,6 +61,8 @@ void add_lease_options(CLI::App& command, Invocation& invocation) {
       ->option_text("GLOB");
   list("--ref", lease.references, "Push to these references only, such as 'refs/heads/bot/*'; may be given again")
       ->option_text("GLOB");
+  command.add_option("--origin", lease.origins,
+                     "Tokens work from this address, network or 'unix' only; may be given again");
   command.add_option("--cgroup", lease.cgroup, "Only processes in this cgroup may read the view; 'self': yours")
       ->option_text("CGROUP|self");
   list("--label", lease.labels, "A note on the lease; may be given again")->option_text("KEY=VALUE");
