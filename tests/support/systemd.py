@@ -109,7 +109,8 @@ class Systemd:
 
     def inside(self, *command: str | Path) -> list[str]:
         """The command, to be run in the namespaces."""
-        return ["nsenter", "--target", str(self.pid), "--pid", "--mount", "--uts", "--ipc", "--cgroup", *map(str, command)]
+        namespaces = ["--pid", "--mount", "--uts", "--ipc", "--cgroup"]
+        return ["nsenter", "--target", str(self.pid), *namespaces, *map(str, command)]
 
     def run(self, *command: str | Path, check: bool = True) -> str:
         """Runs it there, and returns what it printed."""

@@ -1,0 +1,97 @@
+"""Real containers: Podman with runc, on the root file system that tools/test-rootfs makes."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import itertools
+import os
+import subprocess
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from support.mintfs import REPOSITORY
+from support.waiting import DEADLINE
+
+ROOTFS = REPOSITORY / "build-rootfs"
+
+#: Works with every version of cgroups, and where hard limits cannot be raised.
+_GLOBAL = ["podman", "--runtime", "runc", "--cgroup-manager=cgroupfs"]
+_LIMITS = ["--ulimit", "nofile=1024:1024", "--ulimit", "nproc=1000:1000"]
+_COUNT = itertools.count(1)
+
+
+def what_is_missing() -> str:
+    """Why no container can be started here; empty: it can. Makes the root file system where there is none."""
+    with (REPOSITORY / "meson.build").open() as lock:  # one at a time
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        make = [str(REPOSITORY / "tools/test-rootfs")]
+        for command in (make, [*_GLOBAL, "run", "--rm", "--network", "host", *_LIMITS, "--rootfs", str(ROOTFS), "true"]):
+            done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True)
+            if done.returncode:
+                return f"{command[0]} failed: {done.stderr.strip()[-300:]}"
+    return ""
+
+
+class Container:
+    """One that lives until it is removed; commands are run in it one by one."""
+
+    def __init__(self, *options: str, user: int | None = None, environment: Sequence[str] = ()) -> None:
+        self.name = f"mintfs-test-{os.getpid()}-{next(_COUNT)}"
+        self._user = ["--user", str(user)] if user is not None else []
+        variables = [word for each in environment for word in ("--env", each)]
+        command = [*_GLOBAL, "run", "--detach", "--rm", "--name", self.name, *_LIMITS, "--read-only",
+                   "--read-only-tmpfs=false", "--tmpfs", "/tmp", *options, *variables, "--rootfs", str(ROOTFS),
+                   "sleep", "600"]  # fmt: skip
+        done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=DEADLINE)
+        assert done.returncode == 0, done.stderr
+
+    def run(self, *command: str | Path, check: bool = True) -> subprocess.CompletedProcess[str]:
+        done = subprocess.run(
+            [*_GLOBAL, "exec", *self._user, self.name, *map(str, command)], stdin=subprocess.DEVNULL,
+            capture_output=True, text=True, timeout=2 * DEADLINE,
+        )  # fmt: skip
+        assert not check or done.returncode == 0, f"{command}: {done.returncode}\n{done.stdout}{done.stderr}"
+        return done
+
+    def remove(self) -> None:
+        subprocess.run([*_GLOBAL, "rm", "--force", "--time", "0", self.name], capture_output=True, timeout=2 * DEADLINE)
+
+
+class Network:
+    """A network namespace with one wire to this machine: `host` is our end's address, `address` the other's."""
+
+    def __init__(self, number: int) -> None:
+        self.name = f"mintfs{os.getpid()}-{number}"
+        self.path = Path("/run/netns") / self.name
+        self.host, self.address = f"10.231.{number}.1", f"10.231.{number}.2"
+        self._wire = f"mf{os.getpid() % 100000}-{number}"
+
+    def make(self) -> Network:
+        inside = ["ip", "-n", self.name]
+        for command in (
+            ["ip", "netns", "add", self.name],
+            ["ip", "link", "add", self._wire, "type", "veth", "peer", "name", "eth0", "netns", self.name],
+            ["ip", "addr", "add", f"{self.host}/30", "dev", self._wire],
+            ["ip", "link", "set", self._wire, "up"],
+            [*inside, "addr", "add", f"{self.address}/30", "dev", "eth0"],
+            [*inside, "link", "set", "eth0", "up"],
+            [*inside, "link", "set", "lo", "up"],
+            [*inside, "route", "add", "default", "via", self.host],
+        ):
+            subprocess.run(command, check=True, capture_output=True, timeout=DEADLINE)
+        return self
+
+    def remove(self) -> None:
+        """The wire goes with either end."""
+        subprocess.run(["ip", "link", "del", self._wire], capture_output=True, timeout=DEADLINE)
+        subprocess.run(["ip", "netns", "del", self.name], capture_output=True, timeout=DEADLINE)
+
+
+@contextlib.contextmanager
+def network(number: int) -> Iterator[Network]:
+    made = Network(number)
+    try:
+        yield made.make()
+    finally:
+        made.remove()
