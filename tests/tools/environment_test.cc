@@ -19,7 +19,7 @@ Inherited of(std::map<std::string, std::string> variables) {
   };
 }
 
-TEST(LeaseVariables, PointGitAtTheViewInThreeWays) {
+TEST(LeaseVariables, PointGitAtTheViewInFourWays) {
   EXPECT_EQ(lease_variables(kView, "abc", Via::env, of({})),
             (Variables{{"GIT_CONFIG_COUNT", "1"},
                        {"GIT_CONFIG_KEY_0", "include.path"},
@@ -29,6 +29,8 @@ TEST(LeaseVariables, PointGitAtTheViewInThreeWays) {
             (Variables{{"GIT_CONFIG_GLOBAL", "/run/mintfs/fs/abc/.gitconfig"}, {"MINTFS_LEASE", "abc"}}));
   EXPECT_EQ(lease_variables(kView, "abc", Via::xdg, of({})),
             (Variables{{"XDG_CONFIG_HOME", "/run/mintfs/fs/abc"}, {"MINTFS_LEASE", "abc"}}));
+  EXPECT_EQ(lease_variables(kView, "abc", Via::system, of({})),
+            (Variables{{"GIT_CONFIG_SYSTEM", "/run/mintfs/fs/abc/.gitconfig"}, {"MINTFS_LEASE", "abc"}}));
 }
 
 TEST(LeaseVariables, ContinueBehindTheEntriesThatAreInherited) {
@@ -54,6 +56,14 @@ TEST(LeaseVariables, RefuseAnInheritedFileThatHidesTheView) {
     EXPECT_NO_THROW(lease_variables(kView, "abc", Via::env, inherited));
     EXPECT_NO_THROW(lease_variables(kView, "abc", Via::global, inherited));
   }
+}
+
+TEST(LeaseVariables, RefuseToBeTheSystemsFileWhereGitReadsNone) {
+  for (const auto* set : {"1", "true", "Yes", "on", "nonsense"})
+    EXPECT_THROW(lease_variables(kView, "abc", Via::system, of({{"GIT_CONFIG_NOSYSTEM", set}})), std::runtime_error)
+        << set;
+  for (const auto* unset : {"", "0", "false", "No", "OFF"})
+    EXPECT_NO_THROW(lease_variables(kView, "abc", Via::system, of({{"GIT_CONFIG_NOSYSTEM", unset}}))) << unset;
 }
 
 TEST(Merged, ReplacesByNameAndKeepsTheRest) {

@@ -22,7 +22,7 @@ int run(const ControlClient& client, const LeaseOptions& lease, Via via, const s
 int lease_open(const ControlClient& client, const LeaseOptions& lease, Via via, Format format);
 int lease_close(const ControlClient& client, const std::string& id);
 int lease_list(const ControlClient& client, Format format);
-int lease_show(const ControlClient& client, const std::string& id, Format format);
+int lease_show(const ControlClient& client, const std::string& id, Via via, Format format);
 
 int connector_list(const ControlClient& client, Format format);
 int connector_check(const ControlClient& client, const std::string& name, const std::string& repository, Format format);

@@ -21,6 +21,18 @@ int entries(const std::optional<std::string>& count) {
   return value;
 }
 
+// What git takes for false (git_parse_maybe_bool in its config.c); all else is true or an error to it.
+bool is_false(std::string_view text) {
+  std::string lower(text);
+  for (char& c : lower)
+    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
+  return lower.empty() || lower == "false" || lower == "no" || lower == "off" || lower == "0";
+}
+
+[[noreturn]] void refuse(const std::string& name) {
+  throw std::runtime_error(name + " is set, so git would not look at the view; use --via env, or type: unset " + name);
+}
+
 }  // namespace
 
 Variables lease_variables(const std::filesystem::path& view, std::string_view lease, Via via,
@@ -40,11 +52,12 @@ Variables lease_variables(const std::filesystem::path& view, std::string_view le
       variables = {{"GIT_CONFIG_GLOBAL", gitconfig}};
       break;
     case Via::xdg:
-      if (inherited("GIT_CONFIG_GLOBAL"))
-        throw std::runtime_error(
-            "GIT_CONFIG_GLOBAL is set, so git would not look at the view; use --via env, or type: "
-            "unset GIT_CONFIG_GLOBAL");
+      if (inherited("GIT_CONFIG_GLOBAL")) refuse("GIT_CONFIG_GLOBAL");
       variables = {{"XDG_CONFIG_HOME", view.string()}};
+      break;
+    case Via::system:
+      if (!is_false(inherited("GIT_CONFIG_NOSYSTEM").value_or(""))) refuse("GIT_CONFIG_NOSYSTEM");
+      variables = {{"GIT_CONFIG_SYSTEM", gitconfig}};
       break;
   }
   variables.emplace_back("MINTFS_LEASE", lease);

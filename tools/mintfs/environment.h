@@ -17,14 +17,16 @@ enum class Via {
   env,     // GIT_CONFIG_COUNT with include.path: on top of the user's own configuration
   global,  // GIT_CONFIG_GLOBAL: instead of ~/.gitconfig
   xdg,     // XDG_CONFIG_HOME: instead of ~/.config
+  system,  // GIT_CONFIG_SYSTEM: instead of /etc/gitconfig
 };
 
 using Variables = std::vector<std::pair<std::string, std::string>>;
 using Inherited = std::function<std::optional<std::string>(const std::string& name)>;
 
 // What is to be set for a lease; GIT_CONFIG_COUNT continues behind the entries that are inherited.
-// Throws std::runtime_error when the inherited count is none (git itself would refuse to run), and
-// with Via::xdg when GIT_CONFIG_GLOBAL is inherited (git would look nowhere else).
+// Throws std::runtime_error when the inherited count is none (git itself would refuse to run), and where
+// git would not look at the view: Via::xdg with an inherited GIT_CONFIG_GLOBAL, Via::system with an
+// inherited GIT_CONFIG_NOSYSTEM.
 Variables lease_variables(const std::filesystem::path& view, std::string_view lease, Via via,
                           const Inherited& inherited);
 

@@ -107,9 +107,9 @@ int lease_list(const ControlClient& client, Format format) {
   return 0;
 }
 
-int lease_show(const ControlClient& client, const std::string& id, Format format) {
+int lease_show(const ControlClient& client, const std::string& id, Via via, Format format) {
   const json::object lease = client.show_lease(id);
-  print(format == Format::json ? json::serialize(lease) + "\n" : describe(lease));
+  print(format == Format::text ? describe(lease) : to_text(lease, via, format));
   return 0;
 }
 

@@ -48,6 +48,16 @@ void add_text_or_json(CLI::App& command, Invocation& invocation) {
                      {{"text", Format::text}, {"json", Format::json}});
 }
 
+void add_via(CLI::App& command, Invocation& invocation) {
+  add_choice<Via>(command, "--via", invocation.via, "Which variables point git at the view (default: env)",
+                  {{"env", Via::env}, {"global", Via::global}, {"system", Via::system}, {"xdg", Via::xdg}});
+}
+
+void add_text_env_or_json(CLI::App& command, Invocation& invocation) {
+  add_choice<Format>(command, "--format", invocation.format, "How to print it (default: text)",
+                     {{"text", Format::text}, {"env", Format::env}, {"json", Format::json}});
+}
+
 void add_lease_options(CLI::App& command, Invocation& invocation) {
   LeaseOptions& lease = invocation.lease;
   const auto list = [&](const std::string& name, std::vector<std::string>& values, const std::string& what) {
@@ -66,8 +76,7 @@ void add_lease_options(CLI::App& command, Invocation& invocation) {
   command.add_option("--cgroup", lease.cgroup, "Only processes in this cgroup may read the view; 'self': yours")
       ->option_text("CGROUP|self");
   list("--label", lease.labels, "A note on the lease; may be given again")->option_text("KEY=VALUE");
-  add_choice<Via>(command, "--via", invocation.via, "Which variables point git at the view (default: env)",
-                  {{"env", Via::env}, {"global", Via::global}, {"xdg", Via::xdg}});
+  add_via(command, invocation);
 }
 
 void add_run(CLI::App& app, Invocation& invocation) {
@@ -95,8 +104,7 @@ void add_lease(CLI::App& app, Invocation& invocation) {
                   "Whose lease it is (root and the user of mintfsd only): a number or a name")
       ->option_text("USER");
   open.add_option("--pid", invocation.lease.pid, "Close the lease when this process ends")->option_text("PID");
-  add_choice<Format>(open, "--format", invocation.format, "How to print it (default: text)",
-                     {{"text", Format::text}, {"env", Format::env}, {"json", Format::json}});
+  add_text_env_or_json(open, invocation);
   open.footer(
       "text prints the view's path, env prints shell lines that point git at it.\n"
       "Example:\n  eval \"$(mintfs lease open -c github --ttl 1h --format env)\"\n"
@@ -121,10 +129,15 @@ void add_lease(CLI::App& app, Invocation& invocation) {
 
   CLI::App& show = *lease.add_subcommand("show", "Show one lease");
   show.add_option("ID", invocation.id, "The lease")->required();
-  add_text_or_json(show, invocation);
-  show.footer("Example:\n  mintfs lease show \"$MINTFS_LEASE\"");
+  add_text_env_or_json(show, invocation);
+  add_via(show, invocation);
+  show.footer(
+      "env prints the shell lines of 'lease open' again, for a later step of the same job.\n"
+      "Example:\n  mintfs lease show \"$MINTFS_LEASE\"");
   show.callback([&] {
-    invocation.act = [&](const ControlClient& client) { return lease_show(client, invocation.id, invocation.format); };
+    invocation.act = [&](const ControlClient& client) {
+      return lease_show(client, invocation.id, invocation.via, invocation.format);
+    };
   });
 }
 
