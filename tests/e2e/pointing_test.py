@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from support.git_server import GitServer
-from support.mintfs import REPOSITORY, Daemon, Lease, base_environment
+from support.mintfs import REPOSITORY, STRANGER, Daemon, Lease, as_user, base_environment, connector
 from support.waiting import DEADLINE
 
 #: The machine's, and a newer one where tools/newer-git has built it.
@@ -171,7 +171,7 @@ class _Inside:
 
     def __init__(self, mintfs: Daemon, git: dict[str, str], what: Path, over: Path, home: Path) -> None:
         self._mintfs, self._git, self._home = mintfs, git, home
-        self._mount = f"mount --make-rprivate / && mount --bind -o ro '{what}' '{over}'\n"
+        self._mount = f"mount --make-rprivate / && mount --bind '{what}' '{over}'\n"
 
     def run(self, script: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(["unshare", "--mount", "sh", "-ec", self._mount + script], capture_output=True, text=True,
@@ -203,6 +203,22 @@ def test_bound_over_the_second_file_the_first_stays_the_users(
     assert "key = written" in own.read_text()
     mintfs.close_lease(lease)
     assert inside.run(f"git ls-remote {server.url}/acme/app.git").returncode != 0
+
+
+@pytest.mark.root
+def test_a_user_binds_its_view_in_a_user_namespace(
+    server: GitServer, password: Path, start_mintfs: Callable[..., Daemon], git: dict[str, str], tmp_path: Path
+) -> None:
+    mintfs = start_mintfs(connector("git", server.url, password, allow={"users": [str(STRANGER)]}))
+    lease, home = mintfs.open_lease(uid=STRANGER), tmp_path / "home"
+    (home / ".config/git").mkdir(parents=True)
+    bind = 'mount --bind "$1/git" ~/.config/git; git ls-remote --quiet "$2" HEAD'
+    done = subprocess.run(
+        [*as_user(STRANGER), "unshare", "--map-root-user", "--mount", "sh", "-ec", bind, "sh", lease.path,
+         f"{server.url}/acme/app.git"],
+        capture_output=True, text=True, timeout=DEADLINE, cwd="/", env={**base_environment(HOME=home), **git},
+    )  # fmt: skip
+    assert "HEAD" in done.stdout, done.stderr
 
 
 @pytest.mark.root
