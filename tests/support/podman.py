@@ -33,6 +33,12 @@ def what_is_missing() -> str:
     return ""
 
 
+def start(*options: str) -> list[str]:
+    """A command that starts one which is removed at its end; what it runs and in which root file system comes behind."""
+    return [*_GLOBAL, "run", "--rm", *_LIMITS, "--read-only", "--read-only-tmpfs=false", "--tmpfs", "/tmp", *options,
+            "--rootfs"]  # fmt: skip
+
+
 class Container:
     """One that lives until it is removed; commands are run in it one by one."""
 

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "client/control_client.h"
+#include "mintfs/container.h"
 #include "mintfs/environment.h"
 #include "mintfs/lease_request.h"
 #include "mintfs/output.h"
@@ -16,8 +17,10 @@ namespace mintfs::cli {
 using client::ControlClient;
 
 // Opens a lease that is bound to this process, runs the command, closes the lease, and returns the
-// command's exit status (128 + N for signal N, 126 and 127 as a shell).
-int run(const ControlClient& client, const LeaseOptions& lease, Via via, const std::vector<std::string>& command);
+// command's exit status (128 + N for signal N, 126 and 127 as a shell). With an engine the command starts
+// a container, and git in that is pointed at the view.
+int run(const ControlClient& client, const LeaseOptions& lease, Via via, Engine engine,
+        const std::vector<std::string>& command);
 
 int lease_open(const ControlClient& client, const LeaseOptions& lease, Via via, Format format);
 int lease_close(const ControlClient& client, const std::string& id);

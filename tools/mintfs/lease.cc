@@ -6,6 +6,7 @@
 
 #include <csignal>
 
+#include <pwd.h>
 #include <unistd.h>
 
 namespace mintfs::cli {
@@ -59,12 +60,31 @@ std::string to_environment(const json::object& lease, Via via) {
   return export_lines(variables);
 }
 
+gid_t group_of(uid_t uid) {
+  const passwd* entry = ::getpwuid(uid);
+  return entry == nullptr ? static_cast<gid_t>(uid) : entry->pw_gid;
+}
+
+// Quoted words of one line, for: eval "podman run $(...) IMAGE"
+std::string to_container(const json::object& lease, Via via, Engine engine) {
+  const auto uid = lease.at("uid").to_number<uid_t>();
+  const ContainerLease inside{.view = text(lease, "path"), .id = text(lease, "id"), .uid = uid, .gid = group_of(uid)};
+  std::string line;
+  for (const auto& option : container_options(inside, via, engine == Engine::podman && ::geteuid() != 0))
+    line.append(line.empty() ? "" : " ").append(shell_quoted(option));
+  return line + "\n";
+}
+
 std::string to_text(const json::object& lease, Via via, Format format) {
   switch (format) {
     case Format::text:
       return text(lease, "path") + "\n";
     case Format::env:
       return to_environment(lease, via);
+    case Format::podman:
+      return to_container(lease, via, Engine::podman);
+    case Format::docker:
+      return to_container(lease, via, Engine::docker);
     case Format::json:
       return json::serialize(lease) + "\n";
   }

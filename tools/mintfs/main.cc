@@ -19,6 +19,7 @@ struct Invocation {
   std::filesystem::path socket;
   Format format = Format::text;
   Via via = Via::env;
+  Engine engine = Engine::none;
   LeaseOptions lease;
   std::string id;
   std::string connector;
@@ -53,9 +54,22 @@ void add_via(CLI::App& command, Invocation& invocation) {
                   {{"env", Via::env}, {"global", Via::global}, {"system", Via::system}, {"xdg", Via::xdg}});
 }
 
-void add_text_env_or_json(CLI::App& command, Invocation& invocation) {
+void add_every_format(CLI::App& command, Invocation& invocation) {
   add_choice<Format>(command, "--format", invocation.format, "How to print it (default: text)",
-                     {{"text", Format::text}, {"env", Format::env}, {"json", Format::json}});
+                     {{"text", Format::text},
+                      {"env", Format::env},
+                      {"podman", Format::podman},
+                      {"docker", Format::docker},
+                      {"json", Format::json}});
+}
+
+void add_engines(CLI::App& command, Invocation& invocation) {
+  const auto add = [&](const std::string& name, Engine engine) {
+    const std::string what = "The command is '" + name + " run ...': serve the git in that container";
+    return command.add_flag_callback(
+        "--" + name, [&invocation, engine] { invocation.engine = engine; }, what);
+  };
+  add("podman", Engine::podman)->excludes(add("docker", Engine::docker));
 }
 
 void add_lease_options(CLI::App& command, Invocation& invocation) {
@@ -85,11 +99,12 @@ void add_run(CLI::App& app, Invocation& invocation) {
       "The command stands behind '--'. Its lease is closed when it ends.\n"
       "Example:\n  mintfs run -c github --read-only -- git clone https://github.com/acme/app");
   add_lease_options(run, invocation);
+  add_engines(run, invocation);
   run.callback([&invocation] {
     if (invocation.command.empty())
       throw CLI::ValidationError("write the command behind '--', for example: mintfs run -c github -- git fetch", 0);
     invocation.act = [&](const ControlClient& client) {
-      return cli::run(client, invocation.lease, invocation.via, invocation.command);
+      return cli::run(client, invocation.lease, invocation.via, invocation.engine, invocation.command);
     };
   });
 }
@@ -104,9 +119,10 @@ void add_lease(CLI::App& app, Invocation& invocation) {
                   "Whose lease it is (root and the user of mintfsd only): a number or a name")
       ->option_text("USER");
   open.add_option("--pid", invocation.lease.pid, "Close the lease when this process ends")->option_text("PID");
-  add_text_env_or_json(open, invocation);
+  add_every_format(open, invocation);
   open.footer(
-      "text prints the view's path, env prints shell lines that point git at it.\n"
+      "text prints the view's path, env prints shell lines that point git at it, podman and docker print\n"
+      "options for 'podman run' and 'docker run'.\n"
       "Example:\n  eval \"$(mintfs lease open -c github --ttl 1h --format env)\"\n"
       "  git fetch; mintfs lease close \"$MINTFS_LEASE\"");
   open.callback([&] {
@@ -129,7 +145,7 @@ void add_lease(CLI::App& app, Invocation& invocation) {
 
   CLI::App& show = *lease.add_subcommand("show", "Show one lease");
   show.add_option("ID", invocation.id, "The lease")->required();
-  add_text_env_or_json(show, invocation);
+  add_every_format(show, invocation);
   add_via(show, invocation);
   show.footer(
       "env prints the shell lines of 'lease open' again, for a later step of the same job.\n"

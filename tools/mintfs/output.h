@@ -9,7 +9,7 @@
 
 namespace mintfs::cli {
 
-enum class Format { text, env, json };
+enum class Format { text, env, podman, docker, json };
 
 // Throws std::runtime_error when it cannot be written (a full disk).
 void print(std::string_view text);

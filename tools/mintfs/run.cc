@@ -35,19 +35,39 @@ class OpenLease {
   boost::json::object lease_;
 };
 
+struct Start {
+  std::vector<std::string> command;
+  std::vector<std::string> environment;
+};
+
+Start start_of(const OpenLease& lease, Via via, Engine engine, const std::vector<std::string>& command) {
+  if (engine == Engine::none) {
+    auto environment = merged(environ, lease_variables(lease.view(), lease.id(), via, own_variable));
+    warn_of_rewrites(lease.view(), via, environment);
+    return {.command = command, .environment = std::move(environment)};
+  }
+  const ContainerLease inside{.view = lease.view(), .id = lease.id(), .uid = ::geteuid(), .gid = ::getegid()};
+  const bool rootless = engine == Engine::podman && inside.uid != 0;
+  return {.command = in_container(engine, command, container_options(inside, via, rootless)),
+          .environment = merged(environ, {})};
+}
+
 }  // namespace
 
-int run(const ControlClient& client, const LeaseOptions& options, Via via, const std::vector<std::string>& command) {
+int run(const ControlClient& client, const LeaseOptions& options, Via via, Engine engine,
+        const std::vector<std::string>& command) {
   boost::json::object request = lease_request(options);
   request["pid"] = "self";
-  // Refuses a bad inherited variable before anything is opened.
-  lease_variables("/", "", via, own_variable);
+  // Refuses a bad inherited variable or a command that starts no container before anything is opened.
+  if (engine == Engine::none)
+    lease_variables("/", "", via, own_variable);
+  else
+    in_container(engine, command, {});
   std::optional<OpenLease> lease;
   lease.emplace(client, request);
-  const auto environment = merged(environ, lease_variables(lease->view(), lease->id(), via, own_variable));
-  warn_of_rewrites(lease->view(), via, environment);
+  const Start start = start_of(*lease, via, engine, command);
   const HeldSignals signals;  // from here to the end of the lease
-  const int status = run_in_foreground(command, environment, signals);
+  const int status = run_in_foreground(start.command, start.environment, signals);
   lease.reset();
   return status;
 }

@@ -1,0 +1,81 @@
+"""What `mintfs run --podman` and `lease open --format podman` give a container, started by a real Podman."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from support import podman
+from support.git_server import GitServer
+from support.mintfs import MINTFS, STRANGER, Daemon
+from support.waiting import DEADLINE
+
+pytestmark = pytest.mark.root
+
+
+@pytest.fixture(scope="module")
+def podman_run() -> list[str]:
+    """`podman run` with what it needs on this machine, and on the machine's network."""
+    if missing := podman.what_is_missing():
+        pytest.skip(missing)
+    return podman.start("--network", "host", "--env", "HOME=/tmp", "--env", "GIT_TERMINAL_PROMPT=0", "--workdir", "/tmp")
+
+
+def _run(mintfs: Daemon, *command: str | Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([*map(str, command)], stdin=subprocess.DEVNULL, capture_output=True, text=True,
+                          timeout=4 * DEADLINE, env=mintfs.environment())  # fmt: skip
+
+
+def _printed(mintfs: Daemon, podman_run: list[str], *options: str) -> list[str]:
+    """`podman run` with what `lease open` printed, read by a shell, and the image's command still to come."""
+    line = mintfs.cli("lease", "open", "-c", "git", *options, "--format", "podman").stdout
+    words = subprocess.run(["sh", "-c", f"for word in {line.strip()}; do echo \"$word\"; done"], check=True,
+                           capture_output=True, text=True).stdout.splitlines()  # fmt: skip
+    at = podman_run.index("run") + 1
+    return [*podman_run[:at], *words, *podman_run[at:], str(podman.ROOTFS)]
+
+
+def _clone(server: GitServer) -> str:
+    return f"git clone --quiet {server.url}/acme/app.git app && cat app/hello.txt"
+
+
+@pytest.mark.parametrize("via", ["env", "system", "global", "xdg"])
+def test_run_serves_a_container_and_nothing_is_left(
+    mintfs: Daemon, server: GitServer, podman_run: list[str], via: str
+) -> None:
+    other = mintfs.open_lease()
+    script = f'{_clone(server)}; if touch "{mintfs.mount}/$MINTFS_LEASE/x"; then exit 9; fi; ls -A {mintfs.mount}'
+    done = _run(mintfs, MINTFS, "run", "-c", "git", "--via", via, "--podman", "--", *podman_run, podman.ROOTFS,
+                "sh", "-ec", script)  # fmt: skip
+    own = mintfs.audit("open")[-1]["lease"]
+    assert done.stdout == f"hello\n{own}\n", done.stderr
+    assert mintfs.leases() == [other.id]
+
+
+def test_run_passes_the_status_of_a_container_on(mintfs: Daemon, podman_run: list[str]) -> None:
+    done = _run(mintfs, MINTFS, "run", "-c", "git", "--podman", "--", *podman_run, podman.ROOTFS, "sh", "-c", "exit 7")
+    assert done.returncode == 7 and mintfs.leases() == []
+
+
+def test_what_is_printed_serves_the_user_of_the_lease(
+    mintfs: Daemon, server: GitServer, podman_run: list[str]
+) -> None:
+    served = _printed(mintfs, podman_run, "--uid", str(STRANGER))
+    assert any(word.startswith(f"--user={STRANGER}:") for word in served)
+    done = _run(mintfs, *served, "sh", "-ec", f"id -u && {_clone(server)}")
+    assert done.stdout == f"{STRANGER}\nhello\n", done.stderr
+
+
+def test_what_the_command_says_itself_wins(mintfs: Daemon, podman_run: list[str]) -> None:
+    served = _printed(mintfs, [*podman_run, "--user=0:0", "--env=MINTFS_LEASE=mine"], "--uid", str(STRANGER))
+    done = _run(mintfs, *served, "sh", "-c", f'id -u; echo "$MINTFS_LEASE"; cat {mintfs.mount}/*/.gitconfig')
+    assert done.stdout == "0\nmine\n" and done.returncode != 0, "root is not the lease's user"
+
+
+@pytest.mark.parametrize("command", [["true"], ["podman", "ps"], ["docker", "run", "x"]])
+def test_a_command_that_starts_no_container_is_refused(mintfs: Daemon, command: list[str]) -> None:
+    done = mintfs.cli("run", "-c", "git", "--podman", "--", *command, check=False)
+    assert done.returncode == 2 and "podman run" in done.stderr
+    assert mintfs.audit("open") == []

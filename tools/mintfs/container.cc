@@ -1,0 +1,41 @@
+#include "mintfs/container.h"
+
+#include "mintfs/lease_request.h"
+
+#include <algorithm>
+#include <stdexcept>
+
+namespace mintfs::cli {
+namespace {
+
+// A container begins with its image's environment, whatever is set outside.
+std::optional<std::string> nothing_inherited(const std::string&) { return std::nullopt; }
+
+}  // namespace
+
+std::vector<std::string> container_options(const ContainerLease& lease, Via via, bool rootless) {
+  const std::string view = lease.view.string();
+  if (view.find(':') != std::string::npos)
+    throw std::runtime_error("the view '" + view +
+                             "' cannot be mounted into a container: there is a colon in its path");
+  std::vector<std::string> options = {"--volume=" + view + ":" + view + ":ro"};
+  for (const auto& [name, value] : lease_variables(lease.view, lease.id, via, nothing_inherited))
+    options.push_back("--env=" + name + "=" + value);
+  if (!rootless) options.push_back("--user=" + std::to_string(lease.uid) + ":" + std::to_string(lease.gid));
+  return options;
+}
+
+std::vector<std::string> in_container(Engine engine, std::vector<std::string> command,
+                                      const std::vector<std::string>& options) {
+  const std::string name = engine == Engine::podman ? "podman" : "docker";
+  const auto is_start = [](const std::string& word) { return word == "run" || word == "create"; };
+  const bool ours = !command.empty() && std::filesystem::path(command[0]).filename() == name;
+  const auto start = ours ? std::find_if(command.begin() + 1, command.end(), is_start) : command.end();
+  if (start == command.end())
+    throw UsageError("--" + name + ": the command behind '--' is not '" + name + " run ...' or '" + name +
+                     " create ...'");
+  command.insert(start + 1, options.begin(), options.end());
+  return command;
+}
+
+}  // namespace mintfs::cli

@@ -1,0 +1,33 @@
+// What a container needs for the git in it to be served: the view in the same place, the variables that point
+// at it, and the user who alone may open it. Pure.
+#pragma once
+
+#include "mintfs/environment.h"
+
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include <sys/types.h>
+
+namespace mintfs::cli {
+
+enum class Engine { none, podman, docker };
+
+struct ContainerLease {
+  std::filesystem::path view;
+  std::string id;
+  uid_t uid;
+  gid_t gid;
+};
+
+// Options of `podman run` and `docker run`. `rootless`: root in the container is the lease's user outside.
+// Throws std::runtime_error for a path that no volume can name.
+std::vector<std::string> container_options(const ContainerLease& lease, Via via, bool rootless);
+
+// `command` with `options` behind its "run" or "create", so that its own win. Throws UsageError where it is
+// none of this engine's.
+std::vector<std::string> in_container(Engine engine, std::vector<std::string> command,
+                                      const std::vector<std::string>& options);
+
+}  // namespace mintfs::cli
