@@ -14,7 +14,17 @@ mintfs_record=$mintfs_folder/mintfs-lease-$(mintfs_word "$CI_JOB_ID")
 for mintfs_other in "$mintfs_folder"/mintfs-lease-*; do
   [[ $mintfs_other == "$mintfs_record" ]] || mintfs_leave "$mintfs_other"
 done
-mintfs_join "$mintfs_record" "$CI_PIPELINE_ID" "$CI_JOB_ID"
+
+# A job may name one file for all its parts, also for those that have no hook of ours (after_script, the cache):
+#   variables: { GIT_CONFIG_GLOBAL: "$CI_PROJECT_DIR.tmp/gitconfig" }
+mintfs_file=${GIT_CONFIG_GLOBAL-}
+if [[ $mintfs_file == "$mintfs_folder"/* ]]; then
+  mintfs_join "$mintfs_record" "$CI_PIPELINE_ID" "$CI_JOB_ID" --via=global
+  printf '[include]\n\tpath = ~/.gitconfig\n\tpath = "%s"\n' "$GIT_CONFIG_GLOBAL" >"$mintfs_file"
+  export GIT_CONFIG_GLOBAL=$mintfs_file
+else
+  mintfs_join "$mintfs_record" "$CI_PIPELINE_ID" "$CI_JOB_ID"
+fi
 
 # post_build_script would not do: it is not run when the script has failed.
 if [[ ${1-} == build ]]; then trap 'mintfs_leave "$mintfs_record"' EXIT; fi

@@ -82,15 +82,15 @@ class GitLab(Runner):
         self.env |= {"CI_PIPELINE_ID": self.build, "CI_JOB_ID": self.job, "CI_PROJECT_DIR": str(self.folder / "project"),
                      "RUNNER_TEMP_PROJECT_DIR": str(self.folder / "project.tmp")}  # fmt: skip
 
-    def _part(self, script: str) -> subprocess.CompletedProcess[str]:
+    def part(self, script: str) -> subprocess.CompletedProcess[str]:
         # As its generated scripts do it: the commands in an eval at the end of a pipe.
         return self.run("bash", "-c", 'set -eo pipefail; set +o noclobber; : | eval "$1"; exit 0', "bash", script)
 
     def start(self) -> int:
-        return self._part(f". {_HOOKS}/gitlab-runner.sh").returncode
+        return self.part(f". {_HOOKS}/gitlab-runner.sh").returncode
 
     def step(self, script: str) -> subprocess.CompletedProcess[str]:
-        return self._part(f". {_HOOKS}/gitlab-runner.sh build\n{script}")
+        return self.part(f". {_HOOKS}/gitlab-runner.sh build\n{script}")
 
     def end(self) -> int:
         return 0
@@ -326,6 +326,21 @@ def test_gitlab_closes_what_a_killed_job_has_left_in_its_place(
     runner.env["CI_JOB_ID"] = "101"
     assert runner.step(_clone(server)).stdout == "hello\n"
     assert mintfs.leases() == [] and left in [line["lease"] for line in mintfs.audit("close")]
+
+
+def test_gitlab_serves_every_part_of_a_job_that_names_a_file(
+    mintfs: Daemon, server: GitServer, new: NewRunner
+) -> None:
+    runner = new(GitLab)
+    (mintfs.root / ".gitconfig").write_text("[user]\n\tname = Own Name\n")
+    runner.env["GIT_CONFIG_GLOBAL"] = f"{runner.folder}/project.tmp/gitconfig"
+    assert runner.start() == 0
+    ask = f"git config user.name; git ls-remote --quiet {server.url}/acme/app.git HEAD"
+    assert runner.part(ask).stdout.startswith("Own Name\n"), "a part without a hook"
+    assert "HEAD" in runner.part(ask).stdout
+    assert runner.step(_clone(server)).stdout == "hello\n"
+    after = runner.part(ask)
+    assert after.returncode != 0 and after.stdout == "Own Name\n", "git works on, and nothing is served"
 
 
 def test_gitlab_joins_its_lease_in_the_script(mintfs: Daemon, new: NewRunner) -> None:
