@@ -10,6 +10,7 @@
 #include "broker/config.h"
 #include "broker/control.h"
 #include "broker/instance.h"
+#include "broker/job_credentials.h"
 #include "broker/keys.h"
 #include "broker/lease.h"
 #include "broker/process_watch.h"
@@ -145,6 +146,8 @@ class Daemon {
     broker_.observe(watch_);
     broker_.observe(mount_);
     broker_.observe(server_);
+    broker_.observe(job_credentials_);
+    control_.serve_credentials(job_credentials_);
     control_.on_upgrade([this] { return upgrade(); });
   }
 
@@ -479,6 +482,7 @@ class Daemon {
   proxy::ServerTls tls_;
   std::size_t kept_listeners_ = 0;
   std::vector<proxy::Listener> listeners_;  // until the server has them
+  broker::JobCredentials job_credentials_{clock_};
   broker::Broker broker_;
   proxy::Server server_;
   fs::Mount mount_;

@@ -124,6 +124,7 @@ Result<Lease> Broker::describe(const Caller& caller, const LeaseRequest& request
       return Errc::lease_malformed;
     }
   }
+  lease.exact_protocol = request.exact_protocol;
   lease.opened = clock_.now();
   const auto ttl = request.ttl.value_or(options_.default_ttl);
   if (ttl <= std::chrono::seconds::zero() || ttl > options_.max_ttl) {
@@ -285,6 +286,22 @@ Result<char*> Broker::mint(const Lease& lease, const ConnectorName& name, Scratc
   audit_.write(
       {.event = "mint", .lease = lease.id, .connector = connector, .subject = lease.subject, .jti = claims.id});
   return end;
+}
+
+std::int64_t Broker::token_expiry(const Lease& lease) const {
+  return std::min(to_seconds(clock_.now() + options_.token_ttl), to_seconds(lease.expires));
+}
+
+Result<LeasePtr> Broker::use_lease(const Caller& caller, std::string_view id, bool or_administrator) {
+  LeasePtr lease = leases_.find(id);
+  if (!lease || lease->expires <= clock_.now()) return Errc::lease_closed;
+  if (caller.uid != lease->uid && !(or_administrator && is_administrator(caller.uid))) return Errc::lease_closed;
+  if (lease->cgroup && !is_in(caller.pid, *lease->cgroup)) return Errc::lease_denied;
+  return lease;
+}
+
+void Broker::note_credential(std::string_view operation, const Lease& lease) {
+  audit_.write({.event = "credential", .lease = lease.id, .subject = lease.subject, .operation = operation});
 }
 
 bool Broker::can_mint(Scratch& scratch) const {

@@ -44,6 +44,7 @@ struct LeaseRequest {
   std::optional<pid_t> pid{};           // close the lease when this process ends
   std::vector<std::string> origins{};   // where tokens may be used; as OriginPattern::parse() reads them
   std::optional<std::string> cgroup{};  // bind to it: "self" is the caller's, else as Cgroup::parse() reads it
+  bool exact_protocol = false;          // of what the job stores, see Lease
 };
 
 // What a redeemed token allows. Only Broker::redeem makes one, so holding it is the proof that the
@@ -121,6 +122,8 @@ class Broker {
   // Writes a fresh token of token_size() characters to `out` and returns its end. lease_closed when
   // the lease has expired.
   Result<char*> mint(const Lease& lease, const ConnectorName& name, Scratch& scratch, char* out);
+  // When a token of this lease expires that is minted now, in seconds since the epoch.
+  std::int64_t token_expiry(const Lease& lease) const;
   // Whether a token can be minted and checked now. Does both, with the master key, for a lease that nobody
   // has; the token opens nothing, goes nowhere, and is neither counted nor written down.
   bool can_mint(Scratch& scratch) const;
@@ -135,6 +138,12 @@ class Broker {
 
   ConnectorsPtr connectors() const;
   void replace_connectors(ConnectorsPtr connectors);
+
+  // A lease for what its job does beside the view: of its owner (`or_administrator`: theirs, too), within its
+  // cgroup. lease_closed where it is not the caller's or has expired, lease_denied outside the cgroup.
+  Result<LeasePtr> use_lease(const Caller& caller, std::string_view id, bool or_administrator);
+  // Writes down what a job did with the credentials it stores.
+  void note_credential(std::string_view operation, const Lease& lease);
 
   // Observers outlive the broker's use; add them before the first lease can open.
   void observe(LeaseObserver& observer) { observers_.push_back(&observer); }

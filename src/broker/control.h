@@ -40,6 +40,8 @@ class ControlServer final : public HttpServer {
   // What POST /v1/upgrade does, for administrators; it may take its time. Without one there is no such path.
   using Upgrade = std::function<boost::asio::awaitable<ControlAnswer>()>;
   void on_upgrade(Upgrade upgrade) { upgrade_ = std::move(upgrade); }
+  // Adds the routes for what jobs store.
+  void serve_credentials(JobCredentials& credentials) { api_.serve_credentials(credentials); }
 
  private:
   std::optional<Response> refuse_newcomer(const Caller& caller) const override;

@@ -1,6 +1,7 @@
 #include "broker/control_api.h"
 
 #include "broker/control_json.h"
+#include "broker/credential_api.h"
 
 #include <boost/beast/http/status.hpp>
 #include <boost/json.hpp>
@@ -104,6 +105,12 @@ unsigned to_http_status(Errc error) noexcept {
 ControlApi::ControlApi(Broker& broker, std::filesystem::path mount, Status status)
     : broker_(broker), mount_(std::move(mount)), status_(std::move(status)) {}
 
+ControlApi::~ControlApi() = default;
+
+void ControlApi::serve_credentials(JobCredentials& credentials) {
+  credentials_ = std::make_unique<CredentialApi>(broker_, credentials);
+}
+
 ControlAnswer ControlApi::refuse(Errc error, std::string_view detail) {
   return problem(to_http_status(error), detail.empty() ? advice(error) : detail, reason_word(error));
 }
@@ -123,10 +130,25 @@ ControlAnswer ControlApi::answer(const Caller& caller, const ControlRequest& req
   if (target == "/v1/status") return method == "GET" ? status() : only("GET");
   if (!target.starts_with(kLeases) || target[kLeases.size()] != '/') return no_such_path();
   target.remove_prefix(kLeases.size() + 1);
-  if (target.empty() || target.find('/') != std::string_view::npos) return no_such_path();
+  if (target.find('/') != std::string_view::npos) return answer_credentials(caller, target, request);
+  if (target.empty()) return no_such_path();
   if (method == "GET") return show_lease(caller, target);
   if (method == "DELETE") return close_lease(caller, target);
   return only("GET, DELETE");
+}
+
+// `rest` is "ID/credentials/VERB".
+ControlAnswer ControlApi::answer_credentials(const Caller& caller, std::string_view rest,
+                                             const ControlRequest& request) {
+  constexpr std::string_view kCredentials = "/credentials/";
+  const std::size_t end = rest.find('/');
+  const std::string_view id = rest.substr(0, end);
+  rest.remove_prefix(end);
+  if (!credentials_ || id.empty() || !rest.starts_with(kCredentials)) return no_such_path();
+  rest.remove_prefix(kCredentials.size());
+  if (!CredentialApi::knows(rest)) return no_such_path();
+  if (request.method != "POST") return only("POST");
+  return credentials_->answer(caller, id, rest, request.body);
 }
 
 ControlAnswer ControlApi::open_lease(const Caller& caller, std::string_view body) {

@@ -8,6 +8,7 @@
 #include <chrono>
 #include <filesystem>
 #include <functional>
+#include <memory>
 #include <string>
 #include <string_view>
 
@@ -27,12 +28,19 @@ struct ControlAnswer {
   std::string opened_lease{};  // id; to be closed again when the answer cannot be delivered
 };
 
+class CredentialApi;
+class JobCredentials;
+
 class ControlApi {
  public:
   // What GET /v1/status adds to what the broker itself knows; a JSON object as text.
   using Status = std::function<std::string()>;
 
   ControlApi(Broker& broker, std::filesystem::path mount, Status status);
+  ~ControlApi();
+
+  // From here on there are the routes for what jobs store. It outlives this object.
+  void serve_credentials(JobCredentials& credentials);
 
   ControlAnswer answer(const Caller& caller, const ControlRequest& request);
 
@@ -50,7 +58,10 @@ class ControlApi {
   ControlAnswer test_policy(const Caller& caller, std::string_view body);
   ControlAnswer status();
 
+  ControlAnswer answer_credentials(const Caller& caller, std::string_view rest, const ControlRequest& request);
+
   Broker& broker_;
+  std::unique_ptr<CredentialApi> credentials_;
   std::filesystem::path mount_;
   Status status_;
   std::chrono::steady_clock::time_point started_ = std::chrono::steady_clock::now();

@@ -117,6 +117,11 @@ bool read_origins(const json::value& value, const Caller&, LeaseRequest& request
   return true;
 }
 
+bool read_exact_protocol(const json::value& value, const Caller&, LeaseRequest& request) {
+  if (value.is_bool()) request.exact_protocol = value.get_bool();
+  return value.is_bool();
+}
+
 struct Member {
   std::string_view name;
   bool (*read)(const json::value& value, const Caller& caller, LeaseRequest& request);
@@ -134,6 +139,7 @@ constexpr std::array kMembers = {
     Member{"origins", read_origins, "a list such as [\"10.88.0.0/16\", \"unix\"]; leave it out for everywhere"},
     Member{"pid", read_pid, "a process id or \"self\""},
     Member{"cgroup", read_cgroup, "a cgroup such as \"/ci/job-42\", or \"self\""},
+    Member{"exact_protocol", read_exact_protocol, "true or false"},
 };
 
 // All of them are strings.
@@ -269,6 +275,7 @@ json::object to_json(const Lease& lease, const std::filesystem::path& mount) {
   if (lease.process.pid != 0) object["pid"] = lease.process.pid;
   if (lease.origins) object["origins"] = to_array(*lease.origins);
   if (lease.cgroup) object["cgroup"] = lease.cgroup->text();
+  if (lease.exact_protocol) object["exact_protocol"] = true;
   return object;
 }
 

@@ -190,10 +190,10 @@ asio::awaitable<void> HttpServer::wait_for_resume(Connection& connection) {
 
 asio::awaitable<void> HttpServer::exchange(Connection& connection) {
   auto& stream = connection.stream;
-  beast::flat_buffer buffer(limits_.request_size + kMaxHeader);
+  beast::basic_flat_buffer<WipingAllocator<char>> buffer(limits_.request_size + kMaxHeader);
   bool keep_alive = true;
   while (keep_alive && !stopping_) {
-    http::request_parser<http::string_body> parser;
+    http::request_parser<RequestBody> parser;
     parser.header_limit(kMaxHeader);
     parser.body_limit(limits_.request_size);
     error_code error;
@@ -217,6 +217,7 @@ asio::awaitable<void> HttpServer::exchange(Connection& connection) {
     answer.response.keep_alive(keep_alive);
     stream.expires_after(limits_.arrival);
     co_await http::async_write(stream, answer.response, asio::redirect_error(asio::use_awaitable, error));
+    wipe(answer.response.body());
     if (error && answer.undelivered) answer.undelivered();
     if (error) co_return;
   }

@@ -10,6 +10,7 @@
 
 #include "broker/error.h"
 #include "broker/policy.h"
+#include "broker/secret.h"
 #include "broker/unix_listener.h"
 
 #include <boost/asio/awaitable.hpp>
@@ -36,7 +37,9 @@ namespace mintfs::broker {
 
 class HttpServer {
  public:
-  using Request = boost::beast::http::request<boost::beast::http::string_body>;
+  // A body may hold a secret: its memory wipes itself, and that of an answer is wiped when it was sent.
+  using RequestBody = boost::beast::http::basic_string_body<char, std::char_traits<char>, WipingAllocator<char>>;
+  using Request = boost::beast::http::request<RequestBody>;
   using Response = boost::beast::http::response<boost::beast::http::string_body>;
 
   struct Limits {

@@ -51,7 +51,8 @@ struct Lease {
   Time opened;
   Time expires;
   std::uint32_t kid = 0;
-  Process process;                         // pid 0: not bound
+  Process process;              // pid 0: not bound
+  bool exact_protocol = false;  // what its job stores for http does not answer https, nor the other way round
   std::shared_ptr<const Cgroup> cgroup{};  // whose processes alone may open the files; null: not bound. Few have one
   std::shared_ptr<const OriginPatterns> origins{};  // where its tokens may be used; null: everywhere
   LeaseKey key;                                     // derived, never stored

@@ -92,6 +92,7 @@ Lease parse(const json::object& object) {
   lease.kid = object.at("kid").to_number<std::uint32_t>();
   lease.process.pid = object.at("pid").to_number<pid_t>();
   lease.process.start_time = object.at("pid_start_time").to_number<std::uint64_t>();
+  if (const auto* exact = object.if_contains("exact_protocol")) lease.exact_protocol = exact->as_bool();
   if (const auto* cgroup = object.if_contains("cgroup")) {
     auto group = Cgroup::parse(text(*cgroup));
     if (!group) throw std::runtime_error("its cgroup is malformed");
@@ -143,6 +144,7 @@ void write_lease_file(const std::filesystem::path& file, const Lease& lease) {
     for (const auto& pattern : *lease.origins) origins.emplace_back(pattern.text());
     object["origins"] = std::move(origins);
   }
+  if (lease.exact_protocol) object["exact_protocol"] = true;
   if (lease.cgroup) {
     object["cgroup"] = lease.cgroup->text();
     object["cgroup_id"] = lease.cgroup->id;

@@ -7,6 +7,7 @@
 #include <cstddef>
 #include <iosfwd>
 #include <memory>
+#include <new>
 #include <span>
 #include <string_view>
 
@@ -44,5 +45,21 @@ class Secret {
 
 // Overwrites memory in a way that the compiler may not remove.
 void wipe(std::span<char> bytes) noexcept;
+
+// For containers of bytes that a secret passes through and whose type is not ours to choose.
+template <class T>
+struct WipingAllocator {
+  using value_type = T;
+  WipingAllocator() = default;
+  template <class U>
+  WipingAllocator(const WipingAllocator<U>&) noexcept {}  // NOLINT(google-explicit-constructor): it is an Allocator
+
+  T* allocate(std::size_t count) { return static_cast<T*>(::operator new(count * sizeof(T))); }
+  void deallocate(T* memory, std::size_t count) noexcept {
+    wipe({reinterpret_cast<char*>(memory), count * sizeof(T)});
+    ::operator delete(memory);
+  }
+  friend bool operator==(const WipingAllocator&, const WipingAllocator&) noexcept { return true; }
+};
 
 }  // namespace mintfs::broker
