@@ -29,7 +29,7 @@ FOLDERS = {
 #: What the programs that speak the control API share with the daemon: errors, secrets (and how their files
 #: are read), configuration (and the rights and patterns it is made of).
 SHARED = {"broker/error.h", "broker/secret.h", "broker/state_file.h", "broker/config.h", "broker/policy.h",
-          "broker/encoding.h"}
+          "broker/encoding.h", "broker/secret_json.h"}
 CLIENTS = ("src/csi/", "tools/")
 #: Programs that measure or test the insides may see them.
 INSIDERS = ("tools/bench/",)

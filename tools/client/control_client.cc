@@ -1,7 +1,7 @@
 #include "client/control_client.h"
 
 #include "broker/config.h"
-#include "client/http.h"
+#include "broker/secret_json.h"
 
 #include <boost/beast/http/error.hpp>
 #include <boost/json.hpp>
@@ -33,11 +33,12 @@ bool has_hung_up(const boost::system::error_code& error) {
   return error == boost::beast::http::error::end_of_stream || error.value() == ECONNRESET || error.value() == EPIPE;
 }
 
+constexpr char kUnreadable[] = "mintfsd's answer cannot be read; compare the versions with 'mintfs --version'";
+
 json::object parse(const std::string& body) {
   boost::system::error_code error;
   const json::value value = json::parse(body, error);
-  if (error || !value.is_object())
-    throw Unreachable("mintfsd's answer cannot be read; compare the versions with 'mintfs --version'");
+  if (error || !value.is_object()) throw Unreachable(kUnreadable);
   return value.get_object();
 }
 
@@ -56,17 +57,16 @@ std::string lease_path(std::string_view id) {
 
 }  // namespace
 
-json::object ControlClient::call(std::string_view method, std::string target, std::string body) const {
-  HttpAnswer answer;
+HttpAnswer ControlClient::exchange(std::string_view method, std::string target, std::string body) const {
   try {
     const HttpRequest request{
         .method = std::string(method), .target = std::move(target), .body = std::move(body), .deadline = kDeadline};
     try {
-      answer = ask(socket_, request);
+      return ask(socket_, request);
     } catch (const boost::system::system_error& failure) {
       // A daemon that was killed or upgraded right now; its successor listens on the same socket.
       if (!has_hung_up(failure.code())) throw;
-      answer = ask(socket_, request);
+      return ask(socket_, request);
     }
   } catch (const boost::system::system_error& failure) {
     throw Unreachable(to_sentence(socket_, failure.code()));
@@ -75,6 +75,10 @@ json::object ControlClient::call(std::string_view method, std::string target, st
                       ", and only a mintfsd of root, of your own, or in a directory that root gave it is trusted; name "
                       "another socket with --socket");
   }
+}
+
+json::object ControlClient::call(std::string_view method, std::string target, std::string body) const {
+  const HttpAnswer answer = exchange(method, std::move(target), std::move(body));
   if (answer.status == 204) return {};
   json::object object = parse(answer.body);
   if (answer.status < 200 || answer.status > 299)
@@ -102,6 +106,36 @@ json::array ControlClient::list_connectors() const { return array_of(call("GET",
 
 json::object ControlClient::test_policy(const json::object& question) const {
   return call("POST", "/v1/policy/test", json::serialize(question));
+}
+
+std::optional<json::object> ControlClient::call_credentials(std::string_view lease, std::string_view verb,
+                                                            const json::object& request) const {
+  broker::Secret body = broker::serialize_secret(request);
+  HttpAnswer answer =
+      exchange("POST", lease_path(lease) + "/credentials/" + std::string(verb), std::string(body.reveal()));
+  auto read = broker::parse_secret_json(answer.body);
+  broker::wipe(answer.body);
+  if (answer.status == 204) return std::nullopt;
+  if (!read || !read->is_object()) throw Unreachable(kUnreadable);
+  json::object object = std::move(read->get_object());
+  if (answer.status != 200) throw Refused(answer.status, text(object, "reason"), text(object, "detail"));
+  return object;
+}
+
+std::optional<json::object> ControlClient::get_credential(std::string_view lease, const json::object& wanted) const {
+  return call_credentials(lease, "get", wanted);
+}
+
+void ControlClient::store_credential(std::string_view lease, const json::object& credential) const {
+  call_credentials(lease, "store", credential);
+}
+
+void ControlClient::erase_credential(std::string_view lease, const json::object& which) const {
+  call_credentials(lease, "erase", which);
+}
+
+void ControlClient::hand_over_credentials(std::string_view from, std::string_view to) const {
+  call_credentials(from, "hand-over", {{"to", json::string_view(to.data(), to.size())}});
 }
 
 json::object ControlClient::upgrade() const { return call("POST", "/v1/upgrade"); }

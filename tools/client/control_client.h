@@ -4,10 +4,13 @@
 // describes them.
 #pragma once
 
+#include "client/http.h"
+
 #include <boost/json/array.hpp>
 #include <boost/json/object.hpp>
 
 #include <filesystem>
+#include <optional>
 #include <stdexcept>
 #include <string>
 #include <string_view>
@@ -44,12 +47,20 @@ class ControlClient {
   boost::json::array list_leases() const;
   boost::json::array list_connectors() const;
   boost::json::object test_policy(const boost::json::object& question) const;
+  // What a job stores, as git's credential protocol names it; get gives nothing where there is none.
+  std::optional<boost::json::object> get_credential(std::string_view lease, const boost::json::object& wanted) const;
+  void store_credential(std::string_view lease, const boost::json::object& credential) const;
+  void erase_credential(std::string_view lease, const boost::json::object& which) const;
+  void hand_over_credentials(std::string_view from, std::string_view to) const;
   boost::json::object status() const;
   boost::json::object upgrade() const;  // returns when the new daemon has lived through its trial
 
   const std::filesystem::path& socket() const { return socket_; }
 
  private:
+  HttpAnswer exchange(std::string_view method, std::string target, std::string body) const;
+  std::optional<boost::json::object> call_credentials(std::string_view lease, std::string_view verb,
+                                                      const boost::json::object& request) const;
   boost::json::object call(std::string_view method, std::string target, std::string body = {}) const;
   boost::json::object call_lease(std::string_view method, std::string_view id) const;
 

@@ -1,5 +1,7 @@
 #include "client/http.h"
 
+#include "broker/secret.h"
+
 #include <boost/asio/awaitable.hpp>
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/io_context.hpp>
@@ -51,9 +53,11 @@ asio::awaitable<HttpAnswer> exchange(Stream& stream, const HttpRequest& request,
   error_code write_error;
   co_await http::async_write(stream, message, asio::redirect_error(asio::use_awaitable, write_error));
 
+  broker::wipe(message.body());  // it may be a secret
+
   http::response_parser<http::string_body> parser;
   parser.body_limit(request.answer_size);
-  beast::flat_buffer buffer;
+  beast::basic_flat_buffer<broker::WipingAllocator<char>> buffer;
   error_code error;
   co_await http::async_read(stream, buffer, parser, asio::redirect_error(asio::use_awaitable, error));
   const bool cut = error == http::error::body_limit && parser.is_header_done();

@@ -68,6 +68,7 @@ json::object lease_request(const LeaseOptions& options) {
     request["cgroup"] = options.cgroup;
   }
   if (!options.origins.empty()) request["origins"] = json::array(options.origins.begin(), options.origins.end());
+  if (options.exact_protocol) request["exact_protocol"] = true;
   if (options.read_only) request["operations"] = json::array{"fetch"};
   for (const auto& pattern : options.repositories)
     if (!broker::RepositoryPattern::is_valid(pattern))

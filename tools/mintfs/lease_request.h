@@ -27,6 +27,7 @@ struct LeaseOptions {
   std::string pid{};
   std::string cgroup{};
   bool read_only = false;
+  bool exact_protocol = false;
 };
 
 // Only restrictions that were asked for are in it. Throws UsageError that names the option.
