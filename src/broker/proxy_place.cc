@@ -22,7 +22,8 @@ bool is_at_proxy(std::string_view proxy, const CredentialPattern& where) {
   if (!where.protocol || !where.host) return false;
   const auto ours = Address::parse(proxy);
   const auto asked = Address::parse(*where.protocol + "://" + *where.host);
-  return ours && asked && ours->origin() == asked->origin();
+  // A port with more behind it ("8418.example") is read as the beginning of a path.
+  return ours && asked && asked->prefix.empty() && ours->origin() == asked->origin();
 }
 
 std::optional<ConnectorName> connector_at(std::string_view proxy, const CredentialPattern& where, const Lease& lease) {
