@@ -18,12 +18,13 @@ using client::ControlClient;
 
 // Opens a lease that is bound to this process, runs the command, closes the lease, and returns the
 // command's exit status (128 + N for signal N, 126 and 127 as a shell). With an engine the command starts
-// a container, and git in that is pointed at the view.
-int run(const ControlClient& client, const LeaseOptions& lease, Via via, Engine engine,
+// a container, and git in that is pointed at the view. `keep`: what the command stored by
+// git-credential-mintfs is handed to the lease that MINTFS_LEASE names here, the whole job's.
+int run(const ControlClient& client, const LeaseOptions& lease, Via via, Engine engine, bool keep,
         const std::vector<std::string>& command);
 
 int lease_open(const ControlClient& client, const LeaseOptions& lease, Via via, Format format);
-int lease_close(const ControlClient& client, const std::string& id);
+int lease_close(const ControlClient& client, const std::string& id, bool keep);  // `keep`: see run()
 int lease_list(const ControlClient& client, Format format);
 int lease_show(const ControlClient& client, const std::string& id, Via via, Format format);
 

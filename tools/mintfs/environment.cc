@@ -64,6 +64,10 @@ Variables lease_variables(const std::filesystem::path& view, std::string_view le
   return variables;
 }
 
+void add_socket(Variables& variables, const std::filesystem::path& socket, const std::filesystem::path& own) {
+  if (socket != own) variables.emplace_back("MINTFS_SOCKET", std::filesystem::absolute(socket).string());
+}
+
 std::vector<std::string> merged(const char* const* environment, const Variables& changes) {
   std::vector<std::string> result;
   for (; *environment != nullptr; ++environment) {

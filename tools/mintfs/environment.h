@@ -30,6 +30,9 @@ using Inherited = std::function<std::optional<std::string>(const std::string& na
 Variables lease_variables(const std::filesystem::path& view, std::string_view lease, Via via,
                           const Inherited& inherited);
 
+// Where the job's programs find the daemon, when it is not where they would look by themselves.
+void add_socket(Variables& variables, const std::filesystem::path& socket, const std::filesystem::path& own);
+
 // The process environment with `changes` laid over it, as "NAME=value".
 std::vector<std::string> merged(const char* const* environment, const Variables& changes);
 

@@ -52,9 +52,10 @@ std::string describe(const json::object& lease) {
                        {"pid", text(lease, "pid")}});
 }
 
-std::string to_environment(const json::object& lease, Via via) {
+std::string to_environment(const ControlClient& client, const json::object& lease, Via via) {
   const std::string path = text(lease, "path");
-  const Variables variables = lease_variables(path, text(lease, "id"), via, own_variable);
+  Variables variables = lease_variables(path, text(lease, "id"), via, own_variable);
+  add_socket(variables, client.socket(), client::default_socket());
   // Another user's git is configured elsewhere, and its view is closed to us.
   if (text(lease, "uid") == std::to_string(::geteuid())) warn_of_rewrites(path, via, merged(environ, variables));
   return export_lines(variables);
@@ -75,12 +76,12 @@ std::string to_container(const json::object& lease, Via via, Engine engine) {
   return line + "\n";
 }
 
-std::string to_text(const json::object& lease, Via via, Format format) {
+std::string to_text(const ControlClient& client, const json::object& lease, Via via, Format format) {
   switch (format) {
     case Format::text:
       return text(lease, "path") + "\n";
     case Format::env:
-      return to_environment(lease, via);
+      return to_environment(client, lease, via);
     case Format::podman:
       return to_container(lease, via, Engine::podman);
     case Format::docker:
@@ -97,7 +98,7 @@ int lease_open(const ControlClient& client, const LeaseOptions& options, Via via
   const json::object lease = client.open_lease(lease_request(options));
   std::signal(SIGPIPE, SIG_IGN);  // a closed pipe is an error to handle, not the end of this process
   try {
-    print(to_text(lease, via, format));
+    print(to_text(client, lease, via, format));
   } catch (...) {
     client.close_lease(text(lease, "id"));  // nobody would know of it
     throw;
@@ -105,7 +106,8 @@ int lease_open(const ControlClient& client, const LeaseOptions& options, Via via
   return 0;
 }
 
-int lease_close(const ControlClient& client, const std::string& id) {
+int lease_close(const ControlClient& client, const std::string& id, bool keep) {
+  if (keep) client.hand_over_credentials(id, keeping_lease(id));
   client.close_lease(id);
   return 0;
 }

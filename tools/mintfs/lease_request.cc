@@ -6,6 +6,7 @@
 #include <boost/json.hpp>
 
 #include <charconv>
+#include <cstdlib>
 
 #include <pwd.h>
 
@@ -47,6 +48,14 @@ json::object labels(const std::vector<std::string>& options) {
 }
 
 }  // namespace
+
+std::string keeping_lease(const std::string& id) {
+  const char* keeper = std::getenv("MINTFS_LEASE");
+  if (keeper == nullptr || *keeper == '\0' || keeper == id)
+    throw UsageError(
+        "--keep: MINTFS_LEASE does not name the job's own lease; open one first, with 'mintfs lease open'");
+  return keeper;
+}
 
 json::object lease_request(const LeaseOptions& options) {
   json::object request;

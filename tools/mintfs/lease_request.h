@@ -33,4 +33,8 @@ struct LeaseOptions {
 // Only restrictions that were asked for are in it. Throws UsageError that names the option.
 boost::json::object lease_request(const LeaseOptions& options);
 
+// The lease of the whole job, which keeps what one of its steps, of the lease `id`, has stored: the one that
+// MINTFS_LEASE names. Throws UsageError where there is none but that.
+std::string keeping_lease(const std::string& id);
+
 }  // namespace mintfs::cli

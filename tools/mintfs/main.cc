@@ -22,6 +22,7 @@ struct Invocation {
   Engine engine = Engine::none;
   LeaseOptions lease;
   std::string id;
+  bool keep = false;
   std::string connector;
   std::string repository;
   PolicyOptions policy;
@@ -102,11 +103,12 @@ void add_run(CLI::App& app, Invocation& invocation) {
       "Example:\n  mintfs run -c github --read-only -- git clone https://github.com/acme/app");
   add_lease_options(run, invocation);
   add_engines(run, invocation);
+  run.add_flag("--keep", invocation.keep, "Leave the credentials that it stores to the lease that MINTFS_LEASE names");
   run.callback([&invocation] {
     if (invocation.command.empty())
       throw CLI::ValidationError("write the command behind '--', for example: mintfs run -c github -- git fetch", 0);
     invocation.act = [&](const ControlClient& client) {
-      return cli::run(client, invocation.lease, invocation.via, invocation.engine, invocation.command);
+      return cli::run(client, invocation.lease, invocation.via, invocation.engine, invocation.keep, invocation.command);
     };
   });
 }
@@ -135,9 +137,12 @@ void add_lease(CLI::App& app, Invocation& invocation) {
 
   CLI::App& close = *lease.add_subcommand("close", "Close a lease: its tokens are dead at once");
   close.add_option("ID", invocation.id, "The lease")->required();
+  close.add_flag("--keep", invocation.keep,
+                 "Leave the credentials stored under it to the lease that MINTFS_LEASE names");
   close.footer("Example:\n  mintfs lease close \"$MINTFS_LEASE\"");
-  close.callback(
-      [&] { invocation.act = [&](const ControlClient& client) { return lease_close(client, invocation.id); }; });
+  close.callback([&] {
+    invocation.act = [&](const ControlClient& client) { return lease_close(client, invocation.id, invocation.keep); };
+  });
 
   CLI::App& list = *lease.add_subcommand("list", "List your leases (root: all)");
   add_text_or_json(list, invocation);

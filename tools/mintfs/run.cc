@@ -40,9 +40,12 @@ struct Start {
   std::vector<std::string> environment;
 };
 
-Start start_of(const OpenLease& lease, Via via, Engine engine, const std::vector<std::string>& command) {
+Start start_of(const ControlClient& client, const OpenLease& lease, Via via, Engine engine,
+               const std::vector<std::string>& command) {
   if (engine == Engine::none) {
-    auto environment = merged(environ, lease_variables(lease.view(), lease.id(), via, own_variable));
+    Variables variables = lease_variables(lease.view(), lease.id(), via, own_variable);
+    add_socket(variables, client.socket(), client::default_socket());
+    auto environment = merged(environ, variables);
     warn_of_rewrites(lease.view(), via, environment);
     return {.command = command, .environment = std::move(environment)};
   }
@@ -52,11 +55,21 @@ Start start_of(const OpenLease& lease, Via via, Engine engine, const std::vector
           .environment = merged(environ, {})};
 }
 
+// The status is the command's: this failure is told and not thrown.
+bool hand_over(const ControlClient& client, const std::string& from, const std::string& to) try {
+  client.hand_over_credentials(from, to);
+  return true;
+} catch (const std::exception& error) {
+  std::fprintf(stderr, "mintfs: what was stored is not kept: %s\n", error.what());
+  return false;
+}
+
 }  // namespace
 
-int run(const ControlClient& client, const LeaseOptions& options, Via via, Engine engine,
+int run(const ControlClient& client, const LeaseOptions& options, Via via, Engine engine, bool keep,
         const std::vector<std::string>& command) {
   boost::json::object request = lease_request(options);
+  const std::string keeper = keep ? keeping_lease("") : "";
   request["pid"] = "self";
   // Refuses a bad inherited variable or a command that starts no container before anything is opened.
   if (engine == Engine::none)
@@ -65,11 +78,12 @@ int run(const ControlClient& client, const LeaseOptions& options, Via via, Engin
     in_container(engine, command, {});
   std::optional<OpenLease> lease;
   lease.emplace(client, request);
-  const Start start = start_of(*lease, via, engine, command);
+  const Start start = start_of(client, *lease, via, engine, command);
   const HeldSignals signals;  // from here to the end of the lease
   const int status = run_in_foreground(start.command, start.environment, signals);
+  const bool kept = !keep || hand_over(client, lease->id(), keeper);
   lease.reset();
-  return status;
+  return status == 0 && !kept ? 1 : status;
 }
 
 }  // namespace mintfs::cli
