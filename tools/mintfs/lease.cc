@@ -131,7 +131,7 @@ int lease_list(const ControlClient& client, Format format) {
 
 int lease_show(const ControlClient& client, const std::string& id, Via via, Format format) {
   const json::object lease = client.show_lease(id);
-  print(format == Format::text ? describe(lease) : to_text(lease, via, format));
+  print(format == Format::text ? describe(lease) : to_text(client, lease, via, format));
   return 0;
 }
 
