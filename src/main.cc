@@ -9,6 +9,7 @@
 #include "broker/broker.h"
 #include "broker/config.h"
 #include "broker/control.h"
+#include "broker/credential_handover.h"
 #include "broker/instance.h"
 #include "broker/job_credentials.h"
 #include "broker/keys.h"
@@ -44,6 +45,7 @@
 #include <filesystem>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <set>
 #include <string>
 #include <thread>
@@ -65,6 +67,8 @@ constexpr std::chrono::hours kKeyRotation{30 * 24};
 // How long a successor may take to start, and must live before it is left alone.
 constexpr std::chrono::seconds kStartTime{30};
 constexpr std::chrono::seconds kTrial{1};
+// The name under which a successor finds what jobs have stored.
+constexpr char kCredentials[] = "job-credentials";
 
 // No core dump and no debugger of the same user reads keys out of this process.
 void protect_memory() {
@@ -166,6 +170,7 @@ class Daemon {
     predecessor_.expect(broker::kGo);
     const auto known =
         leases_.load(keys_, clock_.now(), [this](const std::string& sentence) { log_.warn("{}", sentence); });
+    broker::restore(broker::CredentialHandover::read(manager_.take(kCredentials)), job_credentials_, broker_);
     if (known != 0) log_.info("{} leases are open from before", known);
     const bool inherits = mount_.inherits();
     if (mount_.start()) {
@@ -386,6 +391,8 @@ class Daemon {
     tell_listeners(&broker::HttpServer::pause);
     server_.pause();
     mount_.pause();
+    if (job_credentials_.count() != 0 && !credentials_under_way_->write(broker::save(job_credentials_)))
+      log_.warn("what jobs have stored is lost in this upgrade: the memory for it cannot be locked (ulimit -l)");
     next.tell(broker::kGo);
     failure = co_await next.expect(broker::kServing, kStartTime);
     if (failure.empty()) failure = co_await next.survives(kTrial);
@@ -402,6 +409,9 @@ class Daemon {
                                                    {"control", control_.descriptor()},
                                                    {"runtime-lock", runtime_lock_.descriptor()},
                                                    {"state-lock", state_lock_.descriptor()}}};
+    credentials_under_way_.emplace();
+    if (const int memory = credentials_under_way_->descriptor(); memory >= 0)
+      start.descriptors.emplace_back(kCredentials, memory);
     const auto listeners = server_.descriptors();
     for (std::size_t i = 0; i < listeners.size(); ++i) start.descriptors.emplace_back(listener_name(i), listeners[i]);
     if (admin_) start.descriptors.emplace_back("admin", admin_->descriptor());
@@ -413,6 +423,8 @@ class Daemon {
     log_.info("process {} serves from now on; {} connections are finished here", pid, server_.connections());
     manager_.notify("MAINPID=" + std::to_string(pid));
     next.let_go();
+    credentials_under_way_.reset();
+    job_credentials_.erase_everything();
     runtime_lock_.release();
     state_lock_.release();
     for (const int signal : std::exchange(deferred_, {})) ::kill(pid, signal);
@@ -430,6 +442,7 @@ class Daemon {
 
   void resume() {
     if (!std::exchange(handing_over_, false)) return;
+    credentials_under_way_.reset();
     broker_.follow([this](const std::string& sentence) { log_.warn("{}", sentence); });
     broker_.set_following(false);
     watch_.adopt();
@@ -483,6 +496,7 @@ class Daemon {
   std::size_t kept_listeners_ = 0;
   std::vector<proxy::Listener> listeners_;  // until the server has them
   broker::JobCredentials job_credentials_{clock_};
+  std::optional<broker::CredentialHandover> credentials_under_way_;
   broker::Broker broker_;
   proxy::Server server_;
   fs::Mount mount_;

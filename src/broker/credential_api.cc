@@ -74,7 +74,7 @@ ControlAnswer CredentialApi::get(const Lease& lease, CredentialRequest& request)
   if (!found) return {.status = kNoContent};
   if (!request.authtype) found->credential.reset();
   broker_.note_credential("get", lease);
-  return reply(to_json(*found, false));
+  return reply(to_json(*found, To::keep));
 }
 
 ControlAnswer CredentialApi::mint(const Lease& lease, const CredentialRequest& request) {
@@ -95,7 +95,7 @@ ControlAnswer CredentialApi::mint(const Lease& lease, const CredentialRequest& r
     minted.where.username = request.credential.where.username.value_or(std::string(kUser));
     minted.password = Secret(token.reveal().substr(1));
   }
-  return reply(to_json(minted, request.authtype));
+  return reply(to_json(minted, request.authtype ? To::use : To::keep));
 }
 
 ControlAnswer CredentialApi::store(const Lease& lease, CredentialRequest& request) {

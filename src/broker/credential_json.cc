@@ -119,7 +119,7 @@ std::optional<CredentialRequest> parse_credential_request(std::string_view body,
   return request;
 }
 
-Secret to_json(const JobCredential& credential, bool ephemeral) {
+Secret to_json(const JobCredential& credential, To purpose) {
   json::object object = secret_object();
   const auto add = [&](std::string_view name, std::string_view text) {
     object[json::string_view(name.data(), name.size())] = json::string_view(text.data(), text.size());
@@ -127,13 +127,21 @@ Secret to_json(const JobCredential& credential, bool ephemeral) {
   const auto add_secret = [&](std::string_view name, const MaybeSecret& secret) {
     if (secret) add(name, secret->reveal());
   };
-  if (credential.where.username) add("username", *credential.where.username);
+  const auto add_place = [&](std::string_view name, const std::optional<std::string>& place) {
+    if (place) add(name, *place);
+  };
+  if (purpose == To::store) {
+    add_place("protocol", credential.where.protocol);
+    add_place("host", credential.where.host);
+    add_place("path", credential.where.path);
+  }
+  add_place("username", credential.where.username);
   add_secret("password", credential.password);
   if (credential.credential) add("authtype", credential.authtype);
   add_secret("credential", credential.credential);
   add_secret("oauth_refresh_token", credential.refresh_token);
   if (credential.expires) object["password_expiry_utc"] = *credential.expires;
-  if (ephemeral) object["ephemeral"] = true;
+  if (purpose == To::use) object["ephemeral"] = true;
   return serialize_secret(object);
 }
 

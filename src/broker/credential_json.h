@@ -20,6 +20,9 @@ struct CredentialRequest {
 // Nothing when it is malformed; `detail` then names the member, never a value.
 std::optional<CredentialRequest> parse_credential_request(std::string_view body, std::string& detail);
 
-Secret to_json(const JobCredential& credential, bool ephemeral);
+// For whom: `keep` may be stored and given again, `use` is for one request, `store` is the body of a request to
+// store it.
+enum class To { keep, use, store };
+Secret to_json(const JobCredential& credential, To purpose);
 
 }  // namespace mintfs::broker

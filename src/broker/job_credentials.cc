@@ -187,4 +187,10 @@ std::size_t JobCredentials::count() {
   return sum;
 }
 
+void JobCredentials::for_each(const std::function<void(const std::string& lease, const JobCredential&)>& act) {
+  auto vaults = vaults_.lock();
+  for (const auto& [id, vault] : *vaults)
+    for (const Entry& entry : vault.entries) act(id, vault.at(entry));
+}
+
 }  // namespace mintfs::broker

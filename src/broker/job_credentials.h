@@ -14,6 +14,7 @@
 #include "broker/locked_memory.h"
 
 #include <cstddef>
+#include <functional>
 #include <map>
 #include <optional>
 #include <string>
@@ -43,11 +44,14 @@ class JobCredentials final : public LeaseObserver {
   // keep what they have.
   Result<void> hand_over(const Lease& from, const Lease& to);
   void erase_all(std::string_view lease);
+  void erase_everything() { vaults_.lock()->clear(); }
 
   void lease_opened(const LeasePtr&) override {}
   void lease_closed(const LeasePtr& lease) override { erase_all(lease->id); }
 
   std::size_t count();  // of all leases
+  // In the order in which those of a lease were stored.
+  void for_each(const std::function<void(const std::string& lease, const JobCredential&)>& act);
 
  private:
   // A secret's place in the vault's memory.

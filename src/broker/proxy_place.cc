@@ -37,7 +37,7 @@ std::optional<ConnectorName> connector_at(std::string_view proxy, const Credenti
   if (!take(path, "namespaces")) return std::nullopt;
   const std::string space(take_segment(path));
   if (!take(path, "connectors")) return std::nullopt;
-  const auto name = ConnectorName::parse(space + "/" + std::string(take_segment(path)));
+  auto name = ConnectorName::parse(space + "/" + std::string(take_segment(path)));
   if (!name || !lease.serves(*name)) return std::nullopt;
   return name;
 }

@@ -403,6 +403,41 @@ def test_nothing_survives_a_restart_on_disk(mintfs: Daemon, helper: Helper) -> N
     assert helper.get(**WEB) == LOGIN
 
 
+def test_an_upgrade_hands_on_what_is_stored(mintfs: Daemon, helper: Helper) -> None:
+    helper.store(**AUTHTYPE, **WEB, **LOGIN, path="a b.git", authtype="Bearer", credential="opaque-1",
+                 password_expiry_utc="4000000000", oauth_refresh_token="refresh-1")  # fmt: skip
+    asked = {**AUTHTYPE, **WEB, "path": "a b.git"}
+    before, old = helper.get(**asked), mintfs.pid
+    assert before["credential"] == "opaque-1"
+    mintfs.cli("upgrade")
+    assert mintfs.pid != old and helper.get(**asked) == before
+    mintfs.cli("upgrade")
+    assert helper.get(**asked) == before and "is lost" not in mintfs.log()
+    assert helper.lease
+    mintfs.close_lease(helper.lease)
+    assert helper.get(**asked) == {}
+
+
+def test_an_upgrade_that_fails_leaves_what_is_stored(mintfs: Daemon, helper: Helper) -> None:
+    helper.store(**WEB, **LOGIN)
+    mintfs.config.write_text("nonsense\n")
+    assert mintfs.cli("upgrade", check=False).returncode == 1
+    assert helper.get(**WEB) == LOGIN
+    helper.erase(**WEB)
+    assert helper.get(**WEB) == {}
+
+
+@pytest.mark.root
+@pytest.mark.skipif("clang" in BUILD.name, reason="a sanitizer keeps what was freed")
+def test_an_upgrade_leaves_nothing_behind_when_the_lease_is_closed(mintfs: Daemon, helper: Helper) -> None:
+    helper.store(**WEB, **LOGIN)
+    mintfs.cli("upgrade")
+    assert _kept(mintfs), "it is found where it is, or this test says nothing"
+    assert helper.lease
+    mintfs.close_lease(helper.lease)
+    assert not _kept(mintfs)
+
+
 def test_every_act_stands_in_the_audit_log_without_a_secret(mintfs: Daemon, helper: Helper) -> None:
     helper.store(**WEB, **LOGIN)
     helper.get(**WEB)
