@@ -110,6 +110,10 @@ def test_a_lease_can_keep_protocols_apart(mintfs: Daemon) -> None:
     exact.store(protocol="https", host="a.example", **LOGIN)
     assert exact.get(protocol="http", host="a.example") == {}
     assert exact.get(protocol="https", host="a.example") == LOGIN
+    mintfs.stop()
+    mintfs.start()
+    exact.store(protocol="https", host="a.example", **LOGIN)
+    assert exact.get(protocol="http", host="a.example") == {}
 
 
 def test_a_path_must_match_where_git_names_one(helper: Helper) -> None:
