@@ -10,13 +10,12 @@ namespace {
 
 namespace json = boost::json;
 
+// Boost.JSON asks for no more alignment than every allocation has, and not always for the same when it gives back.
 class WipingMemory final : public json::memory_resource {
-  void* do_allocate(std::size_t size, std::size_t alignment) override {
-    return ::operator new(size, std::align_val_t{alignment});
-  }
-  void do_deallocate(void* memory, std::size_t size, std::size_t alignment) override {
+  void* do_allocate(std::size_t size, std::size_t) override { return ::operator new(size); }
+  void do_deallocate(void* memory, std::size_t size, std::size_t) override {
     wipe({static_cast<char*>(memory), size});
-    ::operator delete(memory, std::align_val_t{alignment});
+    ::operator delete(memory);
   }
   bool do_is_equal(const json::memory_resource& other) const noexcept override { return this == &other; }
 };
