@@ -51,6 +51,8 @@ std::optional<Address> Address::parse(std::string_view text) {
     address.port = url->port_number();
   }
   address.prefix = std::string(url->encoded_path());
+  // Boost.URL takes what stands behind the digits of a port for a path: "http://host:80.example".
+  if (!address.prefix.empty() && address.prefix.front() != '/') return std::nullopt;
   while (address.prefix.ends_with('/')) address.prefix.pop_back();
   for (const char c : address.prefix)
     if (c == '"' || c == '\\' || c == '%' || c == ';' || c == '#') return std::nullopt;

@@ -437,6 +437,8 @@ TEST(Address, IsNothingThatCouldBeReadInTwoWays) {
                                  std::string("https://x:"),
                                  std::string("https://x:65536"),
                                  std::string("https://x:-1"),
+                                 std::string("https://x:80.example"),
+                                 std::string("http://127.0.0.1:8418.evil.example/a"),
                                  std::string("https://x y"),
                                  std::string("https://x/a b"),
                                  std::string("https://x\n"),
