@@ -1,7 +1,6 @@
 #include "broker/job_credentials.h"
 
 #include <algorithm>
-#include <cstring>
 #include <iterator>
 #include <utility>
 
@@ -43,7 +42,7 @@ JobCredential JobCredentials::Vault::at(const Entry& entry) const {
 void JobCredentials::Vault::append(const JobCredential& credential) {
   const auto keep = [&](const MaybeSecret& secret) -> MaybeSlice {
     if (!secret) return std::nullopt;
-    std::memcpy(memory.bytes().data() + used, secret->reveal().data(), secret->size());
+    std::copy(secret->reveal().begin(), secret->reveal().end(), memory.bytes().begin() + used);
     return Slice{std::exchange(used, used + secret->size()), secret->size()};
   };
   Entry entry{.where = credential.where,
@@ -69,7 +68,7 @@ std::size_t JobCredentials::Vault::remove(Condition&& condition) {
   for (Entry& entry : entries)
     for (MaybeSlice* slice : {&entry.password, &entry.credential, &entry.refresh_token}) {
       if (!*slice) continue;
-      std::memmove(base + end, base + (*slice)->at, (*slice)->size);
+      std::copy_n(base + (*slice)->at, (*slice)->size, base + end);
       (*slice)->at = end;
       end += (*slice)->size;
     }
