@@ -280,6 +280,7 @@ def test_a_token_works_from_the_lease_s_addresses_only(mintfs: Daemon) -> None:
     assert _status_from(mintfs, mintfs.open_lease("--origin", "unix"), "127.0.0.1") == "403 token-origin"
     shown = mintfs.control_api("GET", f"/v1/leases/{lease.id}")[1]
     assert shown["origins"] == ["127.0.0.2", "127.1.0.0/16"]
+    assert "127.0.0.2, 127.1.0.0/16" in mintfs.cli("lease", "show", lease.id).stdout
 
 
 @pytest.mark.parametrize("named", ["localhost", "127.0.0.1/8", "10.0.0.0/33", ""])

@@ -49,7 +49,9 @@ std::string describe(const json::object& lease) {
                        {"labels", joined(lease.if_contains("labels"))},
                        {"opened", text(lease, "opened")},
                        {"expires", text(lease, "expires")},
-                       {"pid", text(lease, "pid")}});
+                       {"pid", text(lease, "pid")},
+                       {"cgroup", text(lease, "cgroup")},
+                       {"origins", joined(lease.if_contains("origins"))}});
 }
 
 std::string to_environment(const ControlClient& client, const json::object& lease, Via via) {
