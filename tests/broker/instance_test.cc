@@ -27,19 +27,13 @@ std::string refusal(const std::filesystem::path& directory) {
   return {};
 }
 
-mode_t mode_of(const std::filesystem::path& file) {
-  struct stat status {};
-  stat(file.c_str(), &status);
-  return status.st_mode & 07777;
-}
-
 TEST(InstanceLock, MakesItsDirectoryWithTheModeAndKeepsAnOldOne) {
   const test::TempDir directory;
   const auto made = directory.path() / "above" / "made", old = directory.make("old", 0750);
   const InstanceLock first(made, 0711, kKey), second(old, 0711, kKey);
-  EXPECT_EQ(mode_of(made), 0711u);
-  EXPECT_EQ(mode_of(old), 0750u);
-  EXPECT_EQ(mode_of(made / "lock"), 0600u);
+  EXPECT_EQ(test::mode_of(made), 0711u);
+  EXPECT_EQ(test::mode_of(old), 0750u);
+  EXPECT_EQ(test::mode_of(made / "lock"), 0600u);
   EXPECT_EQ(test::read_file(made / "lock"), std::to_string(getpid()));
 }
 

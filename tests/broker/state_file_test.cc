@@ -22,12 +22,6 @@ std::string refusal(const std::filesystem::path& file) {
   return {};
 }
 
-mode_t mode_of(const std::filesystem::path& file) {
-  struct stat status {};
-  stat(file.c_str(), &status);
-  return status.st_mode & 07777;
-}
-
 TEST(SecretFile, LosesOneLineEnding) {
   const test::TempDir directory;
   struct Case {
@@ -106,7 +100,7 @@ TEST(StateFile, ReplacesTheWholeFileAndNothingElse) {
     write_file(file, "a much longer content than the next one", 0644);
     write_file_atomically(file, "new", 0600, durable);
     EXPECT_EQ(read_file(file), "new");
-    EXPECT_EQ(mode_of(file), 0600u);
+    EXPECT_EQ(test::mode_of(file), 0600u);
     EXPECT_THAT(test::names_in(directory.path()), testing::ElementsAre("state"));
   }
 }

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from support import disk
 from support.git_server import PASSWORD, USER, Gate, GitServer
 from support.job import Job
 from support.mintfs import MINTFSD, STRANGER, Daemon, as_user, base_environment, connector, secret_file
@@ -258,22 +259,8 @@ def test_killing_twice_in_a_row_loses_nothing(idle: Daemon) -> None:
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", folder], check=True)
-    yield folder
-    subprocess.run(["umount", "-l", folder], check=True)
-
-
-def _fill(folder: Path) -> Path:
-    filler = folder / "filler"
-    with filler.open("wb", buffering=0) as out:
-        try:
-            while out.write(b"x" * 4096):
-                pass
-        except OSError:
-            return filler
-    raise AssertionError("the disk has no end")
+    with disk.small_disk(tmp_path / "disk", 64) as folder:
+        yield folder
 
 
 @pytest.mark.root
@@ -282,7 +269,7 @@ def test_a_full_disk_at_the_start_is_one_clear_sentence(
 ) -> None:
     daemon = start_mintfs(connector("git", ADDRESS, password), daemon={"state_dir": small_disk / "state"}, ready=False)
     (small_disk / "state").mkdir(mode=0o700)
-    filler = _fill(small_disk)
+    filler = disk.fill(small_disk)
     _sentence(daemon.refuses_to_start(), small_disk, step="make room there or choose another daemon.state_dir")
     filler.unlink()
     assert daemon.start().open_lease().gitconfig.exists(), "nothing half-made stands in the way"
@@ -296,7 +283,7 @@ def test_a_full_runtime_directory_at_the_start_is_one_clear_sentence(
     """At whatever the last bytes are missing for."""
     daemon = start_mintfs(connector("git", ADDRESS, password), runtime=small_disk / "run", ready=False)
     (small_disk / "run").mkdir(mode=0o711)
-    filler = _fill(small_disk)
+    filler = disk.fill(small_disk)
     os.truncate(filler, filler.stat().st_size - room)
     if room:
         assert daemon.start().stop() == 0, "what a start needs is the page of its lock"
@@ -339,7 +326,7 @@ def test_a_full_disk_refuses_a_lease_and_keeps_the_others(
 ) -> None:
     daemon = start_mintfs(connector("git", ADDRESS, password), runtime=small_disk / "run")
     lease = daemon.open_lease()
-    filler = _fill(small_disk)
+    filler = disk.fill(small_disk)
     refused = daemon.cli("lease", "open", "-c", "git", check=False)
     assert refused.returncode == 1 and refused.stderr
     assert daemon.leases() == [lease.id], "there on disk and in memory, or not at all"

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from support.disk import fill, small_disk
 from support.git_server import GitServer
 from support.job import Job
 from support.mintfs import Daemon, Lease, connector
@@ -225,27 +226,13 @@ def test_a_listening_socket_that_is_none_is_made_anew(kept: Daemon, name: str, s
 
 @pytest.fixture
 def disk(tmp_path: Path) -> Iterator[Path]:
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", folder], check=True)
-    yield folder
-    subprocess.run(["umount", "-l", folder], check=True)
+    with small_disk(tmp_path / "disk", 256) as folder:
+        yield folder
 
 
 @pytest.fixture
 def on_disk(disk: Path, server: GitServer, password: Path, start_mintfs: Callable[..., Daemon]) -> Daemon:
     return start_mintfs(connector("git", server.url, password), keeper=True, runtime=disk / "run")
-
-
-def _fill(folder: Path) -> Path:
-    filler = folder / "filler"
-    with filler.open("wb", buffering=0) as out:
-        try:
-            while out.write(b"x" * 4096):
-                pass
-        except OSError:
-            return filler
-    raise AssertionError("the disk has no end")
 
 
 @pytest.mark.root
@@ -254,7 +241,7 @@ def test_a_full_runtime_directory_does_not_hinder_a_successor(
     on_disk: Daemon, disk: Path, change: str, server: GitServer, new_job: Callable[..., Job]
 ) -> None:
     lease, pid = on_disk.open_lease(), on_disk.pid
-    filler = _fill(disk)
+    filler = fill(disk)
     if change == "kill":
         on_disk.kill_served()
         on_disk.wait_for_successor_of(pid)

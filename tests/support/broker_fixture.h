@@ -55,6 +55,12 @@ class TempDir {
   std::filesystem::path path_;
 };
 
+inline mode_t mode_of(const std::filesystem::path& file) {
+  struct stat status {};
+  stat(file.c_str(), &status);
+  return status.st_mode & 07777;
+}
+
 inline broker::ConnectorConfig connector(std::string_view name, std::string_view address,
                                          const std::vector<std::string>& repositories = {}) {
   broker::ConnectorConfig made;
