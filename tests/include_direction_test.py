@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""Who may include whom, read from the #include lines of src/ and tools/.
+"""Who may include whom, read from the #include lines of src/ and tools/; and that the keeper stays small.
 
 Run as a program it prints each violation and ends with 1; under pytest it also shows that each rule
 catches a planted one.
@@ -36,6 +36,8 @@ INSIDERS = ("tools/bench/",)
 #: Who outlives mintfsd greets the kernel in its place, as it would.
 KEEPER, GREETING = "tools/keeper/", "fs/handshake.h"
 CREDENTIALS = "proxy/credentials/"
+#: Who must not fail is read in five minutes: fewer lines than this, comments aside.
+KEEPER_LINES = 300
 _SOURCES = ("*.h", "*.cc")
 _SIBLINGS = {"broker", "fs", "proxy", "csi", "kube"}
 
@@ -49,6 +51,13 @@ def violations(root: Path) -> Iterator[str]:
                 for bracket, header in _INCLUDE.findall(file.read_text(encoding="utf-8")):
                     if wrong := _judge(name, header, bracket == "<"):
                         yield f"{name} includes {header}: {wrong}"
+    if (lines := sum(_lines_of_code(file) for file in (root / KEEPER).rglob("*"))) >= KEEPER_LINES:
+        yield f"{KEEPER} includes {lines} lines of code: fewer than {KEEPER_LINES} are promised"
+
+
+def _lines_of_code(file: Path) -> int:
+    lines = map(str.strip, file.read_text(encoding="utf-8").splitlines())
+    return sum(bool(line) and not line.startswith("//") for line in lines)
 
 
 def _judge(name: str, header: str, system: bool) -> str | None:
@@ -108,6 +117,15 @@ def test_a_planted_violation_is_found(tmp_path: Path, name: str, line: str) -> N
     file.write_text(f'#include "broker/error.h"\n{line}\n' if "other" not in name else f"{line}\n")
     (found,) = violations(tmp_path)
     assert found.startswith(f"{name} includes ")
+
+
+def test_a_keeper_that_has_grown_is_found(tmp_path: Path) -> None:
+    folder = tmp_path / KEEPER
+    folder.mkdir(parents=True)
+    (folder / "keeper.cc").write_text("// why\nint a;\n\n" * (KEEPER_LINES - 1))
+    assert list(violations(tmp_path)) == []
+    (folder / "more.h").write_text("int b;\n")
+    assert len(list(violations(tmp_path))) == 1
 
 
 @pytest.mark.parametrize(

@@ -373,7 +373,8 @@ GARBAGE = ["", "\n", "=", "=1", "FDSTORE", "FDSTORE=1", "FDSTORE=1\nFDNAME=", "F
 
 
 def test_garbage_changes_nothing(kept: Daemon, lease: Lease) -> None:
-    assert kept.keeper_socket
+    assert kept.keeper_socket and kept.process
+    before = sorted(os.listdir(f"/proc/{kept.process.pid}/fd"))
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as to, open(os.devnull) as null:
         to.connect(str(kept.keeper_socket))
         for text in GARBAGE:
@@ -381,6 +382,12 @@ def test_garbage_changes_nothing(kept: Daemon, lease: Lease) -> None:
             if "TAKEOVER" not in text and "MAINPID" not in text:
                 for count in (1, 2, 8, 20):
                     socket.send_fds(to, [text.encode()], [null.fileno()] * count)
+        end, given = os.pipe()
+        socket.send_fds(to, [b"BARRIER=1"], [given])  # sd_notify_barrier(3)
+        os.close(given)
+        assert os.read(end, 1) == b"", "closed when all before it was heard"
+        os.close(end)
+    assert sorted(os.listdir(f"/proc/{kept.process.pid}/fd")) == before, "what came along is closed"
     with lease.gitconfig.open("rb", buffering=0) as handle:
         whole = os.pread(handle.fileno(), 1 << 16, 0)
         _kill(kept)
