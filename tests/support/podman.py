@@ -19,6 +19,8 @@ ROOTFS = REPOSITORY / "build-rootfs"
 _GLOBAL = ["podman", "--runtime", "runc", "--cgroup-manager=cgroupfs"]
 _LIMITS = ["--ulimit", "nofile=1024:1024", "--ulimit", "nproc=1000:1000"]
 _COUNT = itertools.count(1)
+#: Of several that run the suite together (pytest-xdist), which one this is.
+_WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
 
 
 def what_is_missing() -> str:
@@ -66,6 +68,7 @@ class Network:
     """A network namespace with one wire to this machine: `host` is our end's address, `address` the other's."""
 
     def __init__(self, number: int) -> None:
+        number += 10 * _WORKER
         self.name = f"mintfs{os.getpid()}-{number}"
         self.path = Path("/run/netns") / self.name
         self.host, self.address = f"10.231.{number}.1", f"10.231.{number}.2"
