@@ -9,6 +9,7 @@ import os
 import subprocess
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import IO
 
 from support.mintfs import REPOSITORY
 from support.waiting import DEADLINE
@@ -16,8 +17,8 @@ from support.waiting import DEADLINE
 ROOTFS = REPOSITORY / "build-rootfs"
 
 #: Works with every version of cgroups, and where hard limits cannot be raised.
-_GLOBAL = ["podman", "--runtime", "runc", "--cgroup-manager=cgroupfs"]
-_LIMITS = ["--ulimit", "nofile=1024:1024", "--ulimit", "nproc=1000:1000"]
+GLOBAL = ["podman", "--runtime", "runc", "--cgroup-manager=cgroupfs"]
+LIMITS = ["--ulimit", "nofile=1024:1024", "--ulimit", "nproc=1000:1000"]
 _COUNT = itertools.count(1)
 #: Of several that run the suite together (pytest-xdist), which one this is.
 _WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
@@ -28,14 +29,20 @@ def what_is_missing() -> str:
     with (REPOSITORY / "meson.build").open() as lock:  # one at a time
         fcntl.flock(lock, fcntl.LOCK_EX)
         subprocess.run([REPOSITORY / "tools/test-rootfs"], stdin=subprocess.DEVNULL, check=True)
-        done = subprocess.run([*_GLOBAL, "run", "--rm", "--network", "host", *_LIMITS, "--rootfs", str(ROOTFS), "true"],
+        done = subprocess.run([*GLOBAL, "run", "--rm", "--network", "host", *LIMITS, "--rootfs", str(ROOTFS), "true"],
                               stdin=subprocess.DEVNULL, capture_output=True, text=True)  # fmt: skip
     return f"podman starts no container: {done.stderr.strip()[-300:]}" if done.returncode else ""
 
 
+def manage(*command: str | Path, stdin: IO[bytes] | int | None = subprocess.DEVNULL) -> None:
+    """`podman COMMAND` of images, which must succeed; building one takes its time."""
+    done = subprocess.run([*GLOBAL, *map(str, command)], stdin=stdin, capture_output=True, text=True, timeout=20 * DEADLINE)
+    assert done.returncode == 0, f"podman {command[0]}: {done.stdout[-2000:]}{done.stderr[-2000:]}"
+
+
 def start(*options: str) -> list[str]:
     """A command that starts one which is removed at its end; what it runs and in which root file system comes behind."""
-    return [*_GLOBAL, "run", "--rm", *_LIMITS, "--read-only", "--read-only-tmpfs=false", "--tmpfs", "/tmp", *options,
+    return [*GLOBAL, "run", "--rm", *LIMITS, "--read-only", "--read-only-tmpfs=false", "--tmpfs", "/tmp", *options,
             "--rootfs"]  # fmt: skip
 
 
@@ -46,7 +53,7 @@ class Container:
         self.name = f"mintfs-test-{os.getpid()}-{next(_COUNT)}"
         self._user = ["--user", str(user)] if user is not None else []
         variables = [word for each in environment for word in ("--env", each)]
-        command = [*_GLOBAL, "run", "--detach", "--rm", "--name", self.name, *_LIMITS, "--read-only",
+        command = [*GLOBAL, "run", "--detach", "--rm", "--name", self.name, *LIMITS, "--read-only",
                    "--read-only-tmpfs=false", "--tmpfs", "/tmp", *options, *variables, "--rootfs", str(ROOTFS),
                    "sleep", "600"]  # fmt: skip
         done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=DEADLINE)
@@ -54,14 +61,14 @@ class Container:
 
     def run(self, *command: str | Path, check: bool = True) -> subprocess.CompletedProcess[str]:
         done = subprocess.run(
-            [*_GLOBAL, "exec", *self._user, self.name, *map(str, command)], stdin=subprocess.DEVNULL,
+            [*GLOBAL, "exec", *self._user, self.name, *map(str, command)], stdin=subprocess.DEVNULL,
             capture_output=True, text=True, timeout=2 * DEADLINE,
         )  # fmt: skip
         assert not check or done.returncode == 0, f"{command}: {done.returncode}\n{done.stdout}{done.stderr}"
         return done
 
     def remove(self) -> None:
-        subprocess.run([*_GLOBAL, "rm", "--force", "--time", "0", self.name], capture_output=True, timeout=2 * DEADLINE)
+        subprocess.run([*GLOBAL, "rm", "--force", "--time", "0", self.name], capture_output=True, timeout=2 * DEADLINE)
 
 
 class Network:
