@@ -23,7 +23,7 @@ namespace mintfs::broker {
 // Empty fields are left out of the line. All are escaped; where a client chose a value its length
 // was bounded before.
 struct AuditRecord {
-  std::string_view event{};  // open, close, mint, redeem, refuse, credential
+  std::string_view event{};  // open, renew, close, mint, redeem, refuse, credential
   std::string_view lease{};
   std::string_view connector{};
   std::string_view subject{};

@@ -13,7 +13,8 @@ constexpr std::size_t kMaxConnectorsPerLease = 32;
 constexpr std::size_t kMaxPatterns = 64;
 constexpr std::size_t kMaxLabels = 32;
 constexpr std::size_t kMaxLabel = 128;
-constexpr std::size_t kMaxNames = 255;  // bytes of what a refused opener asked for
+constexpr std::chrono::seconds kShortestToken{30};  // git reads its configuration once and may take a while
+constexpr std::size_t kMaxNames = 255;              // bytes of what a refused opener asked for
 
 bool is_label(std::string_view text) {
   return !text.empty() && text.size() <= kMaxLabel &&
@@ -24,6 +25,17 @@ std::string new_lease_id(Random& random) {
   std::array<char, 16> bytes;
   random.fill(bytes);
   return base32_encode({bytes.data(), bytes.size()});
+}
+
+// "namespace/name" as Kubernetes names pods: labels of DNS, so that it can stand in a token as it is.
+bool is_pod(std::string_view text) {
+  const auto slash = text.find('/');
+  const auto is_name = [](std::string_view name, std::size_t most) {
+    return !name.empty() && name.size() <= most && std::all_of(name.begin(), name.end(), [](char c) {
+      return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-' || c == '.';
+    });
+  };
+  return slash != std::string_view::npos && is_name(text.substr(0, slash), 63) && is_name(text.substr(slash + 1), 253);
 }
 
 // What the opener wrote, for the audit log: not checked, so cut.
@@ -80,6 +92,8 @@ bool is_well_formed(const LeaseRequest& request, std::string& detail) {
     detail = "A lease needs at least one operation.";
   else if (request.pid && *request.pid <= 0)
     detail = "The process to bind to is not visible to the daemon.";
+  if (request.pod && !is_pod(*request.pod)) detail = "A pod is named 'namespace/name'.";
+  if (request.pod && request.uid) detail = "A pod's lease is for whoever runs in it; leave 'uid' out.";
   if (request.origins.size() > kMaxPatterns) detail = "A lease names at most 64 origins.";
   for (const auto& [key, value] : request.labels)
     if (!is_label(key) || !is_label(value)) detail = "A label is 1 to 128 printable characters, and so is its value.";
@@ -114,6 +128,11 @@ Result<Lease> Broker::describe(const Caller& caller, const LeaseRequest& request
     detail = "Only root may open a lease for another user.";
     return Errc::lease_denied;
   }
+  if (request.pod && !is_administrator(caller.uid)) {
+    detail = "Only root may open a lease for a pod.";
+    return Errc::lease_denied;
+  }
+  lease.pod = request.pod.has_value();
   if (const auto named = request.cgroup.value_or(options_.bind_cgroup ? "self" : ""); !named.empty()) {
     auto group = named == "self" ? cgroup_of(caller.pid) : Cgroup::parse(named);
     if (group) lease.cgroup = std::make_shared<const Cgroup>(std::move(*group));
@@ -132,7 +151,13 @@ Result<Lease> Broker::describe(const Caller& caller, const LeaseRequest& request
     return Errc::lease_malformed;
   }
   lease.expires = lease.opened + ttl;
-  lease.subject = "uid:" + std::to_string(lease.uid);
+  lease.token_ttl = request.token_ttl.value_or(std::chrono::seconds::zero());
+  if (request.token_ttl && (lease.token_ttl < kShortestToken || lease.token_ttl > options_.token_ttl)) {
+    detail = "A token lives for " + std::to_string(kShortestToken.count()) + " to " +
+             std::to_string(options_.token_ttl.count()) + " seconds here (token.ttl).";
+    return Errc::lease_malformed;
+  }
+  lease.subject = request.pod ? "pod:" + *request.pod : "uid:" + std::to_string(lease.uid);
   lease.labels = request.labels;
   if (request.operations) lease.rights.operations = *request.operations;
   for (const auto& pattern : request.repositories) lease.rights.repositories.emplace_back(pattern);
@@ -231,6 +256,17 @@ Result<LeasePtr> Broker::close_lease(const Caller& caller, std::string_view id) 
   return removed;
 }
 
+Result<LeasePtr> Broker::renew_lease(const Caller& caller, std::string_view id, std::chrono::seconds ttl) {
+  if (!is_administrator(caller.uid)) return Errc::lease_denied;
+  const Time now = clock_.now();
+  const LeasePtr lease = leases_.find(id);
+  if (!lease || lease->expires <= now) return Errc::lease_closed;
+  if (ttl <= std::chrono::seconds::zero() || ttl > options_.max_ttl) return Errc::lease_malformed;
+  Result<LeasePtr> renewed = leases_.renew(id, now + ttl);
+  if (renewed) audit_.write({.event = "renew", .lease = lease->id, .subject = lease->subject});
+  return renewed;
+}
+
 void Broker::follow(const std::function<void(std::string)>& report) {
   const auto difference = leases_.follow(keys_, report);
   for (LeaseObserver* observer : observers_) {
@@ -279,7 +315,7 @@ Result<char*> Broker::mint(const Lease& lease, const ConnectorName& name, Scratc
                       .lease = lease.id,
                       .connector = connector,
                       .issued = to_seconds(now),
-                      .expires = std::min(to_seconds(now + options_.token_ttl), to_seconds(lease.expires)),
+                      .expires = token_expiry(lease, now),
                       .id = {id.data(), id.size()}};
   char* const end = mint_token(claims, lease.kid, lease.key, scratch.signer, out);
   minted_.add();
@@ -288,8 +324,11 @@ Result<char*> Broker::mint(const Lease& lease, const ConnectorName& name, Scratc
   return end;
 }
 
-std::int64_t Broker::token_expiry(const Lease& lease) const {
-  return std::min(to_seconds(clock_.now() + options_.token_ttl), to_seconds(lease.expires));
+std::int64_t Broker::token_expiry(const Lease& lease) const { return token_expiry(lease, clock_.now()); }
+
+std::int64_t Broker::token_expiry(const Lease& lease, Time minted) const {
+  const auto ttl = lease.token_ttl.count() != 0 ? lease.token_ttl : options_.token_ttl;
+  return std::min(to_seconds(minted + ttl), to_seconds(lease.expires));
 }
 
 Result<LeasePtr> Broker::use_lease(const Caller& caller, std::string_view id, bool or_administrator) {

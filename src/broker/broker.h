@@ -45,6 +45,8 @@ struct LeaseRequest {
   std::vector<std::string> origins{};   // where tokens may be used; as OriginPattern::parse() reads them
   std::optional<std::string> cgroup{};  // bind to it: "self" is the caller's, else as Cgroup::parse() reads it
   bool exact_protocol = false;          // of what the job stores, see Lease
+  std::optional<std::string> pod{};     // "namespace/name": for whoever runs in it, see Lease; administrators only
+  std::optional<std::chrono::seconds> token_ttl{};  // shorter than the daemon's, or the same
 };
 
 // What a redeemed token allows. Only Broker::redeem makes one, so holding it is the proof that the
@@ -104,6 +106,9 @@ class Broker {
   Result<LeasePtr> close_lease(const Caller& caller, std::string_view id);
   Result<LeasePtr> show_lease(const Caller& caller, std::string_view id);
   std::vector<LeasePtr> list_leases(const Caller& caller);
+  // Lets a lease live for `ttl` from now on, or as long as it would anyhow. Administrators only: so that no job
+  // outlives its lease's bound. lease_denied, lease_closed, lease_malformed, storage_failed.
+  Result<LeasePtr> renew_lease(const Caller& caller, std::string_view id, std::chrono::seconds ttl);
   // For the daemon itself: expiry, the end of a bound process. `reason` goes to the audit log.
   void close_expired();
   void close_for(std::string_view id, std::string_view reason);
@@ -162,6 +167,7 @@ class Broker {
   std::uint64_t refused() const { return refusals_.total(); }
 
  private:
+  std::int64_t token_expiry(const Lease& lease, Time minted) const;
   Result<LeasePtr> visible_to(const Caller& caller, std::string_view id);
   Result<Lease> describe(const Caller& caller, const LeaseRequest& request, std::string& detail) const;
   void write_access(std::string_view event, const Access& access, AuditRecord record);

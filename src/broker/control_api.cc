@@ -130,6 +130,11 @@ ControlAnswer ControlApi::answer(const Caller& caller, const ControlRequest& req
   if (target == "/v1/status") return method == "GET" ? status() : only("GET");
   if (!target.starts_with(kLeases) || target[kLeases.size()] != '/') return no_such_path();
   target.remove_prefix(kLeases.size() + 1);
+  constexpr std::string_view kRenew = "/renew";
+  if (target.ends_with(kRenew) && target.find('/') == target.size() - kRenew.size()) {
+    target.remove_suffix(kRenew.size());
+    return method == "POST" ? renew_lease(caller, target, request.body) : only("POST");
+  }
   if (target.find('/') != std::string_view::npos) return answer_credentials(caller, target, request);
   if (target.empty()) return no_such_path();
   if (method == "GET") return show_lease(caller, target);
@@ -182,6 +187,14 @@ ControlAnswer ControlApi::show_lease(const Caller& caller, std::string_view id) 
 ControlAnswer ControlApi::close_lease(const Caller& caller, std::string_view id) {
   const auto lease = broker_.close_lease(caller, id);
   return lease ? ControlAnswer{.status = 204} : refuse(to_errc(lease.error()));
+}
+
+ControlAnswer ControlApi::renew_lease(const Caller& caller, std::string_view id, std::string_view body) {
+  std::string detail;
+  const auto ttl = parse_renewal(body, detail);
+  if (!ttl) return refuse(Errc::request_malformed, detail);
+  const auto lease = broker_.renew_lease(caller, id, *ttl);
+  return lease ? reply(200, to_json(**lease, mount_)) : refuse(to_errc(lease.error()));
 }
 
 ControlAnswer ControlApi::list_connectors(const Caller& caller) {

@@ -54,6 +54,7 @@ class ControlApi {
   ControlAnswer list_leases(const Caller& caller);
   ControlAnswer show_lease(const Caller& caller, std::string_view id);
   ControlAnswer close_lease(const Caller& caller, std::string_view id);
+  ControlAnswer renew_lease(const Caller& caller, std::string_view id, std::string_view body);
   ControlAnswer list_connectors(const Caller& caller);
   ControlAnswer test_policy(const Caller& caller, std::string_view body);
   ControlAnswer status();

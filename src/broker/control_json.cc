@@ -34,6 +34,12 @@ std::optional<std::vector<std::string>> texts(const json::value& value) {
   return list;
 }
 
+std::optional<std::chrono::seconds> duration(const json::value& value) {
+  if (const auto* written = value.if_string()) return parse_duration(text(*written));
+  if (const auto seconds = integer(value, 1, kMostSeconds)) return std::chrono::seconds(*seconds);
+  return std::nullopt;
+}
+
 bool read_connectors(const json::value& value, const Caller&, LeaseRequest& request) {
   auto list = texts(value);
   if (list) request.connectors = std::move(*list);
@@ -48,8 +54,7 @@ bool read_uid(const json::value& value, const Caller&, LeaseRequest& request) {
 }
 
 bool read_ttl(const json::value& value, const Caller&, LeaseRequest& request) {
-  if (const auto* written = value.if_string()) request.ttl = parse_duration(text(*written));
-  if (const auto seconds = integer(value, 1, kMostSeconds)) request.ttl = std::chrono::seconds(*seconds);
+  request.ttl = duration(value);
   return request.ttl.has_value();
 }
 
@@ -122,6 +127,17 @@ bool read_exact_protocol(const json::value& value, const Caller&, LeaseRequest& 
   return value.is_bool();
 }
 
+bool read_pod(const json::value& value, const Caller&, LeaseRequest& request) {
+  if (!value.is_string()) return false;
+  request.pod = text(value.get_string());
+  return true;
+}
+
+bool read_token_ttl(const json::value& value, const Caller&, LeaseRequest& request) {
+  request.token_ttl = duration(value);
+  return request.token_ttl.has_value();
+}
+
 struct Member {
   std::string_view name;
   bool (*read)(const json::value& value, const Caller& caller, LeaseRequest& request);
@@ -140,6 +156,8 @@ constexpr std::array kMembers = {
     Member{"pid", read_pid, "a process id or \"self\""},
     Member{"cgroup", read_cgroup, "a cgroup such as \"/ci/job-42\", or \"self\""},
     Member{"exact_protocol", read_exact_protocol, "true or false"},
+    Member{"pod", read_pod, "a pod's \"namespace/name\""},
+    Member{"token_ttl", read_token_ttl, "a duration such as \"10m\" or a number of seconds"},
 };
 
 // All of them are strings.
@@ -219,6 +237,15 @@ std::optional<LeaseRequest> parse_lease_request(std::string_view body, const Cal
   return request;
 }
 
+std::optional<std::chrono::seconds> parse_renewal(std::string_view body, std::string& detail) {
+  const auto object = parse_object(body, detail);
+  if (!object) return std::nullopt;
+  const auto* ttl = object->if_contains("ttl");
+  const auto read = ttl != nullptr && object->size() == 1 ? duration(*ttl) : std::nullopt;
+  if (!read) detail = "A renewal is an object with the one member 'ttl', such as \"2h\" or a number of seconds.";
+  return read;
+}
+
 std::optional<PolicyQuestion> parse_policy_question(std::string_view body, std::string& detail) {
   const auto object = parse_object(body, detail);
   if (!object) return std::nullopt;
@@ -275,6 +302,8 @@ json::object to_json(const Lease& lease, const std::filesystem::path& mount) {
   if (lease.process.pid != 0) object["pid"] = lease.process.pid;
   if (lease.origins) object["origins"] = to_array(*lease.origins);
   if (lease.cgroup) object["cgroup"] = lease.cgroup->text();
+  if (lease.pod) object["pod"] = true;
+  if (lease.token_ttl.count() != 0) object["token_ttl_seconds"] = lease.token_ttl.count();
   if (lease.exact_protocol) object["exact_protocol"] = true;
   return object;
 }

@@ -9,6 +9,7 @@
 
 #include <boost/json/fwd.hpp>
 
+#include <chrono>
 #include <filesystem>
 #include <optional>
 #include <string>
@@ -20,6 +21,9 @@ namespace mintfs::broker {
 // and what it must be. Members that are not known are refused: a misspelt restriction must not be
 // a right. "pid": "self" stands for the caller, whatever its number is in its own pid namespace.
 std::optional<LeaseRequest> parse_lease_request(std::string_view body, const Caller& caller, std::string& detail);
+
+// The same of POST /v1/leases/{id}/renew: how long the lease shall live from now on.
+std::optional<std::chrono::seconds> parse_renewal(std::string_view body, std::string& detail);
 
 // The same of POST /v1/policy/test.
 std::optional<PolicyQuestion> parse_policy_question(std::string_view body, std::string& detail);

@@ -91,6 +91,24 @@ LeasePtr LeaseTable::remove(std::string_view id) {
   return lease;
 }
 
+// The file is written with the table locked: a lease that closes meanwhile must not leave one behind.
+Result<LeasePtr> LeaseTable::renew(std::string_view id, Time expires) {
+  auto entries = entries_.lock();
+  const auto found = entries->by_id.find(id);
+  if (found == entries->by_id.end()) return Errc::lease_closed;
+  if (found->second->expires >= expires) return found->second;
+  auto renewed = std::make_shared<Lease>(*found->second);
+  renewed->expires = expires;
+  try {
+    write_lease_file(directory_ / (renewed->id + ".json"), *renewed);
+  } catch (const std::exception&) {
+    return Errc::storage_failed;
+  }
+  take(*entries, id);
+  insert(*entries, renewed);
+  return LeasePtr(std::move(renewed));
+}
+
 std::vector<LeasePtr> LeaseTable::remove_expired(Time now) {
   std::vector<LeasePtr> expired;
   {

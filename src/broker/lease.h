@@ -2,7 +2,7 @@
 //
 // A lease either exists on disk and in memory or not at all: its file is written before open
 // returns and removed before close returns. A lease never changes after it was opened, so readers
-// on any thread share it without a lock.
+// on any thread share it without a lock; to live longer, it is replaced by one that differs in its end alone.
 #pragma once
 
 #include "broker/cgroup.h"
@@ -14,6 +14,7 @@
 #include "broker/policy.h"
 #include "broker/sync.h"
 
+#include <chrono>
 #include <cstdint>
 #include <filesystem>
 #include <functional>
@@ -42,14 +43,18 @@ struct Lease {
 
   std::string id;
   std::uint64_t serial = 0;  // grows with each lease, also over restarts; node ids come from it
-  uid_t uid = 0;             // whose processes may open the view's files
+  uid_t uid = 0;             // whose processes may open the view's files, where it is not a pod's
   uid_t opener = 0;          // who asked for it and may close it
-  std::string subject;       // "uid:1000"
+  std::string subject;       // "uid:1000", "pod:team/build-7"
+  // Whoever gets to the view may open it: a pod's users are the image's affair. Only root can look it up, so it
+  // is reached where root has bind-mounted it and nowhere else.
+  bool pod = false;
   std::map<std::string, std::string> labels;
   std::vector<ConnectorName> connectors;
   Rights rights;
   Time opened;
   Time expires;
+  std::chrono::seconds token_ttl{0};  // of its tokens; 0: the daemon's own
   std::uint32_t kid = 0;
   Process process;              // pid 0: not bound
   bool exact_protocol = false;  // what its job stores for http does not answer https, nor the other way round
@@ -78,6 +83,8 @@ class LeaseTable {
 
   // Removes entry and file; null when there was none.
   LeasePtr remove(std::string_view id);
+  // Lets the lease live until then. Who holds the former object sees the former end. lease_closed, storage_failed.
+  Result<LeasePtr> renew(std::string_view id, Time expires);
   // Takes out every lease that has expired, and tries again to remove what was left behind.
   std::vector<LeasePtr> remove_expired(Time now);
   // Files of leases that are gone which could not be removed (a read-only file system). Emptied, where

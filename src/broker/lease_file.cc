@@ -15,11 +15,15 @@ namespace json = boost::json;
 constexpr std::int64_t kVersion = 1;
 // Of a lease with what an older mintfsd would leave out: it must not take it for its own.
 constexpr std::int64_t kVersionWithReferences = 2;
-constexpr std::int64_t kVersionWithOrigins = 3;  // and with or without references
+constexpr std::int64_t kVersionWithOrigins = 3;   // and with or without references
+constexpr std::int64_t kVersionWithTokenTtl = 4;  // and with or without both
 
 // The least that knows all that is restricted.
-std::int64_t version_for(bool has_references, bool has_origins) {
-  return has_origins ? kVersionWithOrigins : has_references ? kVersionWithReferences : kVersion;
+std::int64_t version_for(bool has_references, bool has_origins, bool has_token_ttl) {
+  return has_token_ttl    ? kVersionWithTokenTtl
+         : has_origins    ? kVersionWithOrigins
+         : has_references ? kVersionWithReferences
+                          : kVersion;
 }
 
 std::int64_t milliseconds(Time time) { return time.time_since_epoch().count(); }
@@ -70,7 +74,9 @@ std::shared_ptr<const OriginPatterns> read_origins(const json::value& list) {
 
 Lease parse(const json::object& object) {
   const auto* origins = object.if_contains("origins");
-  if (object.at("version").as_int64() != version_for(object.if_contains("refs") != nullptr, origins != nullptr))
+  const auto* token_ttl = object.if_contains("token_ttl");
+  if (object.at("version").as_int64() !=
+      version_for(object.if_contains("refs") != nullptr, origins != nullptr, token_ttl != nullptr))
     throw std::runtime_error("its version does not fit");
   Lease lease;
   if (origins != nullptr) lease.origins = read_origins(*origins);
@@ -89,6 +95,9 @@ Lease parse(const json::object& object) {
   lease.rights = read_rights(object);
   lease.opened = Time(std::chrono::milliseconds(object.at("opened").to_number<std::int64_t>()));
   lease.expires = Time(std::chrono::milliseconds(object.at("expires").to_number<std::int64_t>()));
+  if (token_ttl != nullptr) lease.token_ttl = std::chrono::seconds(token_ttl->as_int64());
+  if (lease.token_ttl < std::chrono::seconds::zero()) throw std::runtime_error("its token_ttl is malformed");
+  if (const auto* pod = object.if_contains("pod")) lease.pod = pod->as_bool();
   lease.kid = object.at("kid").to_number<std::uint32_t>();
   lease.process.pid = object.at("pid").to_number<pid_t>();
   lease.process.start_time = object.at("pid_start_time").to_number<std::uint64_t>();
@@ -122,7 +131,7 @@ void write_lease_file(const std::filesystem::path& file, const Lease& lease) {
   json::array references;
   for (const auto& pattern : lease.rights.references.allow) references.emplace_back(pattern.text());
   json::object object = {
-      {"version", version_for(!references.empty(), lease.origins != nullptr)},
+      {"version", version_for(!references.empty(), lease.origins != nullptr, lease.token_ttl.count() != 0)},
       {"id", lease.id},
       {"serial", lease.serial},
       {"uid", lease.uid},
@@ -144,6 +153,8 @@ void write_lease_file(const std::filesystem::path& file, const Lease& lease) {
     for (const auto& pattern : *lease.origins) origins.emplace_back(pattern.text());
     object["origins"] = std::move(origins);
   }
+  if (lease.token_ttl.count() != 0) object["token_ttl"] = lease.token_ttl.count();
+  if (lease.pod) object["pod"] = true;  // an older mintfsd takes it for root's alone
   if (lease.exact_protocol) object["exact_protocol"] = true;
   if (lease.cgroup) {
     object["cgroup"] = lease.cgroup->text();
@@ -159,7 +170,7 @@ Lease read_lease_file(const std::filesystem::path& file) {
   if (error || !value.is_object()) throw std::runtime_error("it is not a JSON object");
   const auto* version = value.as_object().if_contains("version");
   if (version == nullptr || !version->is_int64() || version->as_int64() < kVersion ||
-      version->as_int64() > kVersionWithOrigins)
+      version->as_int64() > kVersionWithTokenTtl)
     throw std::runtime_error("it was written by another version of mintfsd");
   try {
     return parse(value.as_object());

@@ -49,6 +49,7 @@ void on_lookup(fuse_req_t request, fuse_ino_t parent, const char* name) {
     if (found) {
       entry.attr = *found;
       entry.ino = found->st_ino;
+      if (!Tree::may_be_kept(parent, *found)) entry.entry_timeout = 0;
     }
     fuse_reply_entry(request, &entry);  // node 0: that there is none is remembered as well
   });

@@ -20,6 +20,9 @@ constexpr std::size_t padded(std::size_t size) {
   return (size + kStep - 1) / kStep * kStep;
 }
 
+// Whether the lease's files are this user's to open.
+bool is_inhabitant(const broker::Lease& lease, uid_t user) { return lease.pod || lease.uid == user; }
+
 constexpr Node node_of(std::uint64_t serial, std::uint64_t kind) { return serial << kKindBits | kind; }
 
 std::uint32_t random_generation(broker::Random& random) {
@@ -162,12 +165,12 @@ Answer<struct stat> Tree::attributes(Views& views, const Place& place) {
   if (is_file(place.kind)) {
     const auto size = size_of(views, place);
     if (!size) return size.error();
-    attributes.st_mode = S_IFREG | 0400;
+    attributes.st_mode = S_IFREG | (place.lease->pod ? 0444 : 0400);
     attributes.st_nlink = 1;
     attributes.st_size = static_cast<off_t>(*size);
     attributes.st_blocks = (attributes.st_size + 511) / 512;
   } else {
-    attributes.st_mode = S_IFDIR | (root ? 0711 : 0500);
+    attributes.st_mode = S_IFDIR | (root ? 0711 : place.lease->pod ? 0555 : 0500);
     attributes.st_nlink = place.kind == Kind::directory ? 3 : 2;  // find(1) trusts it
   }
   return attributes;
@@ -180,10 +183,11 @@ Answer<struct stat> Tree::lookup(Node parent, std::string_view name, uid_t calle
   if (place->kind == Kind::root) {
     broker::LeasePtr lease = broker_.find_lease(name);
     if (!lease) return std::errc::no_such_file_or_directory;
+    if (lease->pod && caller != 0 && caller != geteuid()) return std::errc::permission_denied;
     return attributes(*views, Place{Kind::directory, std::move(lease)});
   }
   if (is_file(place->kind)) return std::errc::not_a_directory;
-  if (caller != place->lease->uid && caller != 0) return std::errc::permission_denied;
+  if (!is_inhabitant(*place->lease, caller) && caller != 0) return std::errc::permission_denied;
   if (place->kind == Kind::directory && name == ".gitconfig")
     return attributes(*views, Place{Kind::gitconfig, place->lease});
   if (place->kind == Kind::directory && name == "git") return attributes(*views, Place{Kind::git, place->lease});
@@ -209,7 +213,7 @@ Answer<std::vector<Tree::Entry>> Tree::list(Node node, uid_t caller) {
     return std::vector<Entry>{{".", kRoot, S_IFDIR}, {"..", kRoot, S_IFDIR}};
   }
   if (is_file(place->kind)) return std::errc::not_a_directory;
-  if (caller != place->lease->uid) return std::errc::permission_denied;
+  if (!is_inhabitant(*place->lease, caller)) return std::errc::permission_denied;
   const auto at = [&](Kind kind) { return node_of(place->lease->serial, static_cast<Node>(kind)); };
   if (place->kind == Kind::git)
     return std::vector<Entry>{
@@ -236,7 +240,7 @@ Answer<std::uint64_t> Tree::open_file(Node node, int flags, const Caller& caller
   if (!place) return place.error();
   if (!is_file(place->kind)) return std::errc::is_a_directory;
   const broker::Lease& lease = *place->lease;
-  if (caller.uid != lease.uid) return std::errc::permission_denied;
+  if (!is_inhabitant(lease, caller.uid)) return std::errc::permission_denied;
   if (lease.cgroup && !broker::is_in(caller.thread, *lease.cgroup)) return std::errc::permission_denied;
   if ((flags & O_ACCMODE) != O_RDONLY || (flags & O_TRUNC) != 0) return std::errc::read_only_file_system;
 

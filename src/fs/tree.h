@@ -6,6 +6,9 @@
 //   /<lease id>/git/config 0400, the same
 //   /<lease id>/ca.crt     0400, whom to trust for an https proxy, where that must be told
 //
+// For pods it is 0555 and 0444, and whoever gets there may open: that is where root has bind-mounted the
+// directory. From the mount itself only root comes to it, asked anew each time (may_be_kept).
+//
 // Node ids come from the lease's serial, so they are the same after a restart. The kernel does not
 // enforce modes here (no default_permissions, which would let root in): an open or a listing is for
 // the lease's uid only, and a read only for the uid that opened. Looking up is also for root, which
@@ -61,6 +64,10 @@ class Tree {
 
   // The attributes' st_ino is the node found.
   Answer<struct stat> lookup(Node parent, std::string_view name, uid_t caller);
+  // Whether the kernel may remember what a lookup found; else whoever came later would not be asked about.
+  static bool may_be_kept(Node parent, const struct stat& found) {
+    return parent != kRoot || (found.st_mode & S_IROTH) == 0;
+  }
   Answer<struct stat> attributes(Node node);
   Answer<std::vector<Entry>> list(Node node, uid_t caller);
 

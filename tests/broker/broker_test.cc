@@ -161,6 +161,51 @@ TEST_F(BrokerTest, OpensForAnotherUserWhenRootAsks) {
   EXPECT_EQ(lease->subject, "uid:4003");
 }
 
+TEST_F(BrokerTest, OpensForAPodWhenRootAsks) {
+  const LeasePtr lease = open(kRoot, {.connectors = {"github"}, .pod = "team-a/build-7"});
+  ASSERT_NE(lease, nullptr);
+  EXPECT_TRUE(lease->pod);
+  EXPECT_EQ(lease->subject, "pod:team-a/build-7");
+  EXPECT_EQ(it.redeem(it.mint(lease)), Errc{});
+  EXPECT_EQ(open_error(kFromAlice, {.connectors = {"github"}, .pod = "team-a/build-7"}), Errc::lease_denied);
+  EXPECT_EQ(open_error(kRoot, {.connectors = {"github"}, .uid = kAlice, .pod = "a/b"}), Errc::lease_malformed);
+  for (const std::string pod : {"", "b", "/b", "a/", "a/b/c", "a/B", "a/b\n", "a/\"", "a/b c", "a/b\\"})
+    EXPECT_EQ(open_error(kRoot, {.connectors = {"github"}, .pod = pod}), Errc::lease_malformed) << pod;
+  EXPECT_EQ(open_error(kRoot, {.connectors = {"github"}, .pod = "a/" + std::string(254, 'b')}), Errc::lease_malformed);
+}
+
+TEST_F(BrokerTest, MintsTokensAsShortAsTheLeaseWantsThem) {
+  const LeasePtr lease = open(kFromAlice, {.connectors = {"github"}, .token_ttl = 5min});
+  const std::string token = it.mint(lease);
+  const auto issued = std::chrono::floor<std::chrono::seconds>(it.parts.clock.now()).time_since_epoch();
+  EXPECT_EQ(it.broker.token_expiry(*lease), (issued + 5min) / 1s);
+  it.parts.clock.advance(4min);
+  EXPECT_EQ(it.redeem(token), Errc{});
+  it.parts.clock.advance(3min);
+  EXPECT_EQ(it.redeem(token), Errc::token_expired);
+  for (const auto ttl : {-1s, 0s, 29s, 1801s, std::chrono::seconds::max()})
+    EXPECT_EQ(open_error(kFromAlice, {.connectors = {"github"}, .token_ttl = ttl}), Errc::lease_malformed) << ttl / 1s;
+  EXPECT_NE(detail.find("30 to 1800 seconds here (token.ttl)"), std::string::npos) << detail;
+}
+
+TEST_F(BrokerTest, RenewsALeaseForTheAdministratorOnly) {
+  const LeasePtr lease = open(kRoot, {.connectors = {"github"}, .ttl = 1h, .pod = "a/b"});
+  EXPECT_EQ(error_of(it.broker.renew_lease(kFromAlice, lease->id, 2h)), Errc::lease_denied);
+  EXPECT_EQ(error_of(it.broker.renew_lease(kRoot, lease->id, 25h)), Errc::lease_malformed);
+  EXPECT_EQ(error_of(it.broker.renew_lease(kRoot, lease->id, 0s)), Errc::lease_malformed);
+  const std::string token = it.mint(lease);
+  it.parts.clock.advance(59min);
+  ASSERT_TRUE(it.broker.renew_lease(kRoot, lease->id, 1h));
+  it.parts.clock.advance(59min);
+  it.broker.close_expired();
+  const LeasePtr renewed = it.broker.find_lease(lease->id);
+  ASSERT_NE(renewed, nullptr);
+  EXPECT_EQ(it.redeem(token), Errc::token_expired) << "a token does not live longer with its lease";
+  EXPECT_EQ(it.redeem(it.mint(renewed)), Errc{});
+  it.parts.clock.advance(2min);
+  EXPECT_EQ(error_of(it.broker.renew_lease(kRoot, lease->id, 1h)), Errc::lease_closed) << "it has expired";
+}
+
 TEST_F(BrokerTest, BindsALeaseToALiveProcess) {
   const LeasePtr lease = open(kFromAlice, {.connectors = {"github"}, .pid = getpid()});
   EXPECT_EQ(lease->process.pid, getpid());

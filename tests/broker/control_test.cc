@@ -115,6 +115,26 @@ TEST_F(Control, TakesTheTimeToLiveInSecondsToo) {
   EXPECT_EQ(ask("POST", "/v1/leases", R"({"connectors":["github"],"ttl":90})").text("expires"), "2026-01-01T00:01:30Z");
 }
 
+TEST_F(ControlOfManyUsers, OpensAndRenewsALeaseForAPod) {
+  serve();
+  const std::string body = R"({"connectors":["github"],"pod":"team/build-7","ttl":"1h","token_ttl":"5m"})";
+  const Reply opened = ask("POST", "/v1/leases", body);
+  ASSERT_EQ(opened.status, 201) << opened.body;
+  EXPECT_EQ(opened.text("subject"), "pod:team/build-7");
+  EXPECT_EQ(opened.json().at("pod"), true);
+  EXPECT_EQ(opened.json().at("token_ttl_seconds"), 300);
+  EXPECT_EQ(ask_as(kAlice, "POST", "/v1/leases", body).status, 403);
+
+  const std::string renew = "/v1/leases/" + opened.text("id") + "/renew";
+  EXPECT_EQ(ask("POST", renew, R"({"ttl":"2h"})").text("expires"), "2026-01-01T02:00:00Z");
+  EXPECT_EQ(ask_as(kAlice, "POST", renew, R"({"ttl":"2h"})").status, 403);
+  EXPECT_EQ(ask("GET", renew).status, 405);
+  for (const auto* wrong : {"", "{}", "[]", R"({"ttl":0})", R"({"ttl":"x"})", R"({"ttl":"2h","uid":0})"})
+    EXPECT_EQ(ask("POST", renew, wrong).status, 400) << wrong;
+  EXPECT_EQ(ask("POST", "/v1/leases//renew", R"({"ttl":"2h"})").status, 404);
+  EXPECT_EQ(ask("POST", "/v1/leases/aaaaaaaaaaaaaaaaaaaaaaaaaa/renew", R"({"ttl":"2h"})").status, 404);
+}
+
 TEST_F(Control, RefusesWhatIsNotALease) {
   serve();
   struct Case {

@@ -108,6 +108,22 @@ TEST_F(LeaseFile, HasAThirdVersionWhereOriginsAreRestricted) {
   }
 }
 
+TEST_F(LeaseFile, HasAFourthVersionWhereTokensAreShorter) {
+  namespace json = boost::json;
+  lease.token_ttl = std::chrono::minutes(5);
+  lease.pod = true;
+  write_lease_file(file, lease);
+  auto object = json::parse(test::read_file(file)).as_object();
+  EXPECT_EQ(object.at("version"), 4);
+  const Lease read = read_lease_file(file);
+  EXPECT_EQ(read.token_ttl, lease.token_ttl);
+  EXPECT_TRUE(read.pod);
+  object["token_ttl"] = -1;
+  EXPECT_NE(refusal(json::serialize(object)), "");
+  object.erase("token_ttl");
+  EXPECT_THAT(refusal(json::serialize(object)), HasSubstr("its version does not fit"));
+}
+
 TEST_F(LeaseFile, HoldsNoKey) {
   const std::string content = test::read_file(file);
   EXPECT_EQ(content.find("KKKK"), std::string::npos);
@@ -146,7 +162,8 @@ TEST_F(LeaseFile, IsRefusedWithAValueThatIsNotOurs) {
   for (const auto& each : std::vector<Case>{
            {"version", 2, "its version does not fit"},
            {"version", 3, "its version does not fit"},
-           {"version", 4, "another version"},
+           {"version", 4, "its version does not fit"},
+           {"version", 5, "another version"},
            {"origins", list("10.0.0.1"), "its version does not fit"},
            {"refs", list("refs/*"), "its version does not fit"},
            {"version", 0, "another version"},

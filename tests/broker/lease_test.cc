@@ -123,6 +123,25 @@ TEST_F(Leases, LeaveWhenTheyExpire) {
   EXPECT_THAT(test::names_in(files), ElementsAre(late->id + ".json"));
 }
 
+TEST_F(Leases, LiveLongerOnceTheyAreRenewed) {
+  const LeasePtr lease = table.add(describe(1), kPlenty).value();
+  const LeasePtr renewed = table.renew(lease->id, clock.now() + 3h).value();
+  EXPECT_EQ(renewed->expires, clock.now() + 3h);
+  EXPECT_EQ(renewed->serial, lease->serial);
+  EXPECT_EQ(table.find(lease->id), renewed);
+  EXPECT_EQ(table.find_serial(lease->serial), renewed);
+  EXPECT_EQ(table.renew(lease->id, clock.now() + 2h).value(), renewed) << "never shorter";
+  clock.advance(2h);
+  EXPECT_THAT(table.remove_expired(clock.now()), IsEmpty());
+  LeaseTable next(files);
+  load(next);
+  EXPECT_EQ(next.find(lease->id)->expires, renewed->expires);
+  EXPECT_EQ(table.remove(lease->id), renewed);
+  EXPECT_THAT(test::names_in(files), IsEmpty());
+  EXPECT_EQ(error_of(table.renew(lease->id, clock.now() + 9h)), Errc::lease_closed);
+  EXPECT_THAT(test::names_in(files), IsEmpty()) << "what is closed does not come back";
+}
+
 TEST_F(Leases, SurviveARestart) {
   const LeasePtr lease = table.add(describe(1), kPlenty).value();
   LeaseTable next(files);
@@ -173,7 +192,7 @@ TEST_F(Leases, WhoseFileIsNotToBeTrustedAreSetAside) {
   std::vector<Case> cases = {
       {put(10, content.substr(0, content.size() / 2)), "it is not a JSON object"},
       {put(11, "[]"), "it is not a JSON object"},
-      {put(12, with("\"version\":1", "\"version\":4")), "another version of mintfsd"},
+      {put(12, with("\"version\":1", "\"version\":5")), "another version of mintfsd"},
       {put(13, with("\"version\":1", "\"version\":\"1\"")), "another version of mintfsd"},
       {put(14, with("\"kid\":1", "\"kid\":9")), "its signing key is not known"},
       {put(16, ""), "is empty"},

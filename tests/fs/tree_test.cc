@@ -101,6 +101,33 @@ TEST_F(TreeTest, LetsOnlyTheOwnerAndRootLookIntoALease) {
   EXPECT_TRUE(tree.lookup(nodes.directory, ".gitconfig", 0)) << "a container's files are bind-mounted by root";
 }
 
+TEST_F(TreeTest, LetsWhoeverGetsThereOpenThePodsView) {
+  const auto pod = broker.broker.open_lease({}, {.connectors = {"github"}, .pod = "team/build-7"}).value();
+  const auto directory = tree.lookup(kRoot, pod->id, 0).value();
+  EXPECT_EQ(directory.st_mode, S_IFDIR | 0555);
+  for (const uid_t caller : {uid_t{0}, kOwner, kOther, uid_t{65534}}) {
+    const auto file = tree.lookup(directory.st_ino, ".gitconfig", caller).value();
+    EXPECT_EQ(file.st_mode, S_IFREG | 0444);
+    EXPECT_TRUE(tree.list(directory.st_ino, caller));
+    const auto handle = tree.open(file.st_ino, O_RDONLY, {caller, getpid()});
+    ASSERT_TRUE(handle);
+    EXPECT_TRUE(tree.read(kAnyNode, *handle, 0, 10, {caller, getpid()}, true));
+    EXPECT_EQ(tree.read(kAnyNode, *handle, 0, 10, {caller + 1, getpid()}, true).error(), std::errc::permission_denied);
+    EXPECT_EQ(tree.open(file.st_ino, O_RDWR, {caller, getpid()}).error(), std::errc::read_only_file_system);
+  }
+}
+
+// Whoever knows the id could else walk in from the mount itself.
+TEST_F(TreeTest, LetsOnlyRootLookAPodsViewUpAndTheKernelKeepsNothingOfIt) {
+  const auto pod = broker.broker.open_lease({}, {.connectors = {"github"}, .pod = "team/build-7"}).value();
+  for (const uid_t caller : {kOwner, kOther})
+    EXPECT_EQ(tree.lookup(kRoot, pod->id, caller).error(), std::errc::permission_denied);
+  const auto directory = tree.lookup(kRoot, pod->id, 0).value();
+  EXPECT_FALSE(Tree::may_be_kept(kRoot, directory));
+  EXPECT_TRUE(Tree::may_be_kept(directory.st_ino, tree.lookup(directory.st_ino, ".gitconfig", kOther).value()));
+  EXPECT_TRUE(Tree::may_be_kept(kRoot, tree.lookup(kRoot, lease->id, kOwner).value()));
+}
+
 TEST_F(TreeTest, ListsLeasesToNobody) {
   const auto entries = tree.list(kRoot, geteuid()).value();
   ASSERT_EQ(entries.size(), 2u);

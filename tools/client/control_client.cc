@@ -26,9 +26,6 @@ std::string to_sentence(const std::filesystem::path& socket, const boost::system
   return "cannot talk to mintfsd at " + name + ": " + error.message() + "; 'mintfs doctor' finds out more";
 }
 
-// Starting a successor takes a while.
-constexpr std::chrono::seconds kDeadline{90};
-
 bool has_hung_up(const boost::system::error_code& error) {
   return error == boost::beast::http::error::end_of_stream || error.value() == ECONNRESET || error.value() == EPIPE;
 }
@@ -60,7 +57,7 @@ std::string lease_path(std::string_view id) {
 HttpAnswer ControlClient::exchange(std::string_view method, std::string target, std::string body) const {
   try {
     const HttpRequest request{
-        .method = std::string(method), .target = std::move(target), .body = std::move(body), .deadline = kDeadline};
+        .method = std::string(method), .target = std::move(target), .body = std::move(body), .deadline = deadline_};
     try {
       return ask(socket_, request);
     } catch (const boost::system::system_error& failure) {
@@ -97,6 +94,10 @@ json::object ControlClient::call_lease(std::string_view method, std::string_view
 }
 
 void ControlClient::close_lease(std::string_view id) const { call_lease("DELETE", id); }
+
+json::object ControlClient::renew_lease(std::string_view id, const json::object& renewal) const {
+  return call("POST", lease_path(id) + "/renew", json::serialize(renewal));
+}
 
 json::object ControlClient::show_lease(std::string_view id) const { return call_lease("GET", id); }
 

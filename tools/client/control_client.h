@@ -9,6 +9,7 @@
 #include <boost/json/array.hpp>
 #include <boost/json/object.hpp>
 
+#include <chrono>
 #include <filesystem>
 #include <optional>
 #include <stdexcept>
@@ -38,11 +39,15 @@ class Refused : public std::runtime_error {
 
 class ControlClient {
  public:
-  explicit ControlClient(std::filesystem::path socket) : socket_(std::move(socket)) {}
+  static constexpr std::chrono::seconds kPatience{90};  // starting a successor takes a while
+
+  explicit ControlClient(std::filesystem::path socket, std::chrono::seconds deadline = kPatience)
+      : socket_(std::move(socket)), deadline_(deadline) {}
 
   // Each throws Unreachable or Refused.
   boost::json::object open_lease(const boost::json::object& request) const;
   void close_lease(std::string_view id) const;
+  boost::json::object renew_lease(std::string_view id, const boost::json::object& renewal) const;
   boost::json::object show_lease(std::string_view id) const;
   boost::json::array list_leases() const;
   boost::json::array list_connectors() const;
@@ -65,6 +70,7 @@ class ControlClient {
   boost::json::object call_lease(std::string_view method, std::string_view id) const;
 
   std::filesystem::path socket_;
+  std::chrono::seconds deadline_;
 };
 
 // MINTFS_SOCKET, else the socket in the default runtime_dir, else (for a user without a daemon of
