@@ -41,6 +41,7 @@ struct Failure {
   std::optional<std::chrono::seconds> retry_after{};
 
   std::string text() const { return std::string(to_string(reason)) + ": " + message; }
+  bool operator==(const Failure&) const = default;
 };
 
 template <class T>
