@@ -25,16 +25,16 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     if missing := podman.what_is_missing():
         pytest.skip(missing)
     name = f"localhost/mintfs-test-{os.getpid()}"
-    made = [f"{name}-base", f"{name}-binaries", name]
+    made = [f"{name}-base", f"{name}-builder", name]
     staged = tmp_path_factory.mktemp("staged")
     try:
         subprocess.run([REPOSITORY / "deploy/container/stage", staged / "out", BUILD], check=True)
-        for folder, of in ((podman.ROOTFS, made[0]), (staged, made[1])):
-            archive = subprocess.Popen(["tar", "-C", folder, "-c", "."], stdout=subprocess.PIPE)
-            podman.manage("import", "-", of, stdin=archive.stdout)
+        for tag, *more in ((made[0],), (made[1], "-C", staged, "out")):
+            archive = subprocess.Popen(["tar", "-c", "-C", podman.ROOTFS, ".", *more], stdout=subprocess.PIPE)
+            podman.manage("import", "-", tag, stdin=archive.stdout)
             assert archive.wait(DEADLINE) == 0
         podman.manage("build", "--network", "host", *podman.LIMITS, "--build-arg", f"BASE={made[0]}", "--build-arg",
-                      f"BINARIES={made[1]}", "--file", REPOSITORY / "deploy/container/Containerfile", "--tag", name,
+                      f"BUILDER={made[1]}", "--file", REPOSITORY / "deploy/container/Containerfile", "--tag", name,
                       REPOSITORY)  # fmt: skip
         yield name
     finally:
