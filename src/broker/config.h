@@ -5,6 +5,7 @@
 // done where they are used (src/proxy/credentials), so that `mintfs config check` runs unprivileged.
 #pragma once
 
+#include "broker/connector_class.h"
 #include "broker/policy.h"
 
 #include <chrono>
@@ -67,15 +68,18 @@ struct ListenAddress {
 };
 
 struct AuthConfig {
-  enum class Type { basic, bearer };
+  // token: as the connector's class sends its own tokens; header: in a header field of the administrator's choice.
+  enum class Type { basic, bearer, token, header };
   Type type = Type::basic;
-  std::string username;               // basic only
-  std::filesystem::path secret_file;  // password_file or token_file
+  std::string username{};               // basic only
+  std::string header_name{};            // header only
+  std::filesystem::path secret_file{};  // password_file, token_file or value_file
   bool operator==(const AuthConfig&) const = default;
 };
 
 struct ConnectorConfig {
   ConnectorName name;
+  ConnectorClass connector_class = ConnectorClass::git;
   Address address;
   AuthConfig auth;
   Rights rights;                                // operations and repositories
@@ -84,6 +88,8 @@ struct ConnectorConfig {
   std::filesystem::path ca_file;             // empty: the system's authorities
   std::vector<std::string> allow_addresses;  // link-local addresses that are meant
   std::vector<Address> lfs_origins;          // where a job may present a credential that the server gave it there
+  std::vector<Address> redirect_origins;     // where a job may be sent to for content, without any credential
+  std::vector<Address> token_origins;        // of token services that may be given the credential; the server's own may
   bool lfs = true;                           // Git LFS: a download is a fetch, an upload is a push
   bool plain_get = false;                    // pages of the host that belong to no repository may be read
 };

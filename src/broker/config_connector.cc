@@ -6,24 +6,85 @@
 namespace mintfs::broker {
 namespace {
 
+// Whether the administrator may have the credential sent in a field of this name: not where another field of
+// the message's own would be meant, nor one that a client may send as well.
+bool may_carry_credential(std::string name) {
+  const auto letter_or_digit = [](char c) {
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
+  };
+  if (name.empty() || name.size() > 64 || !letter_or_digit(name.front())) return false;
+  for (char& c : name) {
+    if (!letter_or_digit(c) && c != '-') return false;  // '_' is '-' to some servers
+    c = to_lower(c);
+  }
+  for (const std::string_view group : {"accept", "content-", "if-", "proxy-", "x-forwarded", "sec-", "access-control-"})
+    if (name.starts_with(group)) return false;
+  for (const std::string_view taken : {"connection",
+                                       "cache-control",
+                                       "date",
+                                       "expect",
+                                       "forwarded",
+                                       "git-protocol",
+                                       "host",
+                                       "http2-settings",
+                                       "keep-alive",
+                                       "max-forwards",
+                                       "origin",
+                                       "pragma",
+                                       "range",
+                                       "referer",
+                                       "te",
+                                       "trailer",
+                                       "traceparent",
+                                       "tracestate",
+                                       "transfer-encoding",
+                                       "upgrade",
+                                       "user-agent",
+                                       "via"})
+    if (name == taken) return false;
+  return true;
+}
+
+void read_secret_file_name(Section& section, const std::string& key, AuthConfig& auth) {
+  section.path(key, auth.secret_file);
+  if (auth.secret_file.empty()) section.fail(key, "is missing; secrets are read from files only");
+}
+
 AuthConfig read_auth(Section& section) {
   AuthConfig auth;
   std::string type;
-  if (!section.text("type", type)) section.fail("type", "is missing; use \"basic\" or \"bearer\"");
+  constexpr std::string_view kTypes = "\"basic\", \"bearer\", \"token\" or \"header\"";
+  if (!section.text("type", type)) section.fail("type", "is missing; use " + std::string(kTypes));
   if (type == "basic") {
     auth.type = AuthConfig::Type::basic;
     if (!section.text("username", auth.username)) section.fail("username", "is missing");
     if (auth.username.find(':') != std::string::npos) section.fail_at("username", "must not hold a colon");
-    section.path("password_file", auth.secret_file);
-    if (auth.secret_file.empty()) section.fail("password_file", "is missing; secrets are read from files only");
-  } else if (type == "bearer") {
-    auth.type = AuthConfig::Type::bearer;
-    section.path("token_file", auth.secret_file);
-    if (auth.secret_file.empty()) section.fail("token_file", "is missing; secrets are read from files only");
+    read_secret_file_name(section, "password_file", auth);
+  } else if (type == "bearer" || type == "token") {
+    auth.type = type == "bearer" ? AuthConfig::Type::bearer : AuthConfig::Type::token;
+    read_secret_file_name(section, "token_file", auth);
+  } else if (type == "header") {
+    auth.type = AuthConfig::Type::header;
+    if (!section.text("name", auth.header_name)) section.fail("name", "is missing, for example \"X-Api-Key\"");
+    if (!may_carry_credential(auth.header_name))
+      section.fail_at("name", "'" + auth.header_name + "' cannot carry a credential; name a header field of its own");
+    read_secret_file_name(section, "value_file", auth);
   } else {
-    section.fail_at("type", "must be \"basic\" or \"bearer\"");
+    section.fail_at("type", "must be " + std::string(kTypes));
   }
   return auth;
+}
+
+void read_class(Section& section, ConnectorConfig& connector) {
+  std::string word;
+  if (!section.text("class", word)) return;
+  if (const auto known = parse_connector_class(word)) {
+    connector.connector_class = *known;
+    return;
+  }
+  std::string list;
+  for (const ConnectorClass each : kConnectorClasses) list += (list.empty() ? "" : ", ") + std::string(to_string(each));
+  section.fail_at("class", "'" + word + "' is not known; known are " + list);
 }
 
 void read_repositories(Section& section, ConnectorConfig& connector) {
@@ -83,6 +144,17 @@ void read_references(Section& refs, ReferenceRules& rules) {
         "set receive.denyNonFastForwards or protect the branch there");
 }
 
+std::vector<Address> read_origins(Section& section, const std::string& key) {
+  std::vector<Address> origins;
+  section.texts(key, [&](const std::string& entry, const toml::node& node) {
+    const auto origin = Address::parse(entry);
+    if (!origin || !origin->prefix.empty())
+      section.fail(node, key, "'" + entry + "' is not an origin such as \"https://files.example.org\"");
+    origins.push_back(*origin);
+  });
+  return origins;
+}
+
 }  // namespace
 
 ConnectorConfig read_connector(Section& section) {
@@ -94,9 +166,7 @@ ConnectorConfig read_connector(Section& section) {
     section.fail_at("name", "must be \"name\" or \"namespace/name\" of lower-case letters, digits, '.', '_' and '-'");
   connector.name = *name;
 
-  std::string kind = "git";
-  section.text("class", kind);
-  if (kind != "git") section.fail_at("class", "must be \"git\"");
+  read_class(section, connector);
 
   if (!section.text("address", text)) section.fail("address", "is missing, for example \"https://github.com\"");
   const auto address = Address::parse(text);
@@ -104,7 +174,11 @@ ConnectorConfig read_connector(Section& section) {
   connector.address = *address;
 
   if (!section.has("auth")) section.fail("auth", "is missing");
-  section.section("auth", [&](Section& auth) { connector.auth = read_auth(auth); });
+  section.section("auth", [&](Section& auth) {
+    connector.auth = read_auth(auth);
+    if (connector.auth.type == AuthConfig::Type::token && connector.connector_class == ConnectorClass::git)
+      auth.fail_at("type", "\"token\" needs a class that says how its tokens are sent; use \"basic\" or \"bearer\"");
+  });
 
   read_repositories(section, connector);
   read_operations(section, connector);
@@ -123,12 +197,11 @@ ConnectorConfig read_connector(Section& section) {
     if (error) section.fail(node, "allow_addresses", "'" + entry + "' is not an IP address");
     connector.allow_addresses.push_back(parsed.to_string());
   });
-  section.texts("lfs_origins", [&](const std::string& entry, const toml::node& node) {
-    const auto origin = Address::parse(entry);
-    if (!origin || !origin->prefix.empty())
-      section.fail(node, "lfs_origins", "'" + entry + "' is not an origin such as \"https://lfs.example.org\"");
-    connector.lfs_origins.push_back(*origin);
-  });
+  connector.lfs_origins = read_origins(section, "lfs_origins");
+  connector.redirect_origins = read_origins(section, "redirect_origins");
+  connector.token_origins = read_origins(section, "token_origins");
+  if (!connector.token_origins.empty() && !serves_oci(connector.connector_class))
+    section.fail_at("token_origins", "is of no use with this class; token services are asked for oci and harbor");
   section.flag("lfs", connector.lfs);
   section.flag("plain_get", connector.plain_get);
   return connector;

@@ -309,10 +309,11 @@ json::object to_json(const Lease& lease, const std::filesystem::path& mount) {
 }
 
 json::object to_json(const ConnectorConfig& connector, bool allowed) {
+  const std::string_view connector_class = to_string(connector.connector_class);
   const ReferenceRules& references = connector.rights.references;
   return {
       {"name", connector.name.text()},
-      {"class", "git"},
+      {"class", json::string_view(connector_class.data(), connector_class.size())},
       {"address", connector.address.text()},
       {"operations", to_array(connector.rights.operations.names())},
       {"repositories", to_array(connector.rights.repositories)},

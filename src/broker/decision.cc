@@ -102,7 +102,8 @@ bool restricts_references(const ConnectorConfig& connector, const Rights* lease)
 Decision decide(const ConnectorConfig& connector, const Rights* lease, const Access& access, Steps* steps) {
   Inquiry inquiry(steps);
   // Any other page of a host may hold more than any repository: a runner's registration token, a variable of CI.
-  if (!access.repository_known && !inquiry.ask(Rule::connector_plain_get, connector.plain_get, Errc::operation_denied))
+  if (access.reach == Reach::page &&
+      !inquiry.ask(Rule::connector_plain_get, connector.plain_get, Errc::operation_denied))
     return inquiry.answer();
   if (access.lfs && !inquiry.ask(Rule::connector_lfs, connector.lfs, Errc::operation_denied)) return inquiry.answer();
   for (const Layer& layer : layers(connector, lease)) {
@@ -110,9 +111,9 @@ Decision decide(const ConnectorConfig& connector, const Rights* lease, const Acc
     const Operations given = layer.rights->operations;
     const bool good = access.undecided ? !given.empty() : given.contains(access.operation);
     if (!inquiry.ask(layer.operations, good, Errc::operation_denied)) return inquiry.answer();
-    if (!layer.rights->restricts_repositories()) continue;
+    if (access.reach == Reach::protocol || !layer.rights->restricts_repositories()) continue;
     const auto* const giving =
-        access.repository_known ? layer.rights->giving(access.repository, connector.letter_case) : nullptr;
+        access.reach == Reach::repository ? layer.rights->giving(access.repository, connector.letter_case) : nullptr;
     if (!inquiry.ask(layer.repositories, giving != nullptr, Errc::repository_denied, text_of(giving)))
       return inquiry.answer();
   }

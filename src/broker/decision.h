@@ -18,14 +18,22 @@ namespace mintfs::broker {
 
 struct ClientOrigin;
 
+// What of a server a request is about.
+enum class Reach : std::uint8_t {
+  repository,  // one repository, which is named
+  protocol,    // what clients ask before they name one; it tells nothing of any
+  everything,  // all repositories at once: for who has the right to all
+  page,        // of the host, beside its repositories: the same, and see ConnectorConfig::plain_get
+};
+
 // What the proxy wants to do with a token.
 struct Access {
   std::string_view space{};      // of the connector, as in the request path
   std::string_view connector{};  // its name
   Operation operation = Operation::fetch;
   bool lfs = false;               // by the Git LFS API
-  std::string_view repository{};  // canonical; empty where the path names none
-  bool repository_known = true;   // false: a page that belongs to no repository; see ConnectorConfig::plain_get
+  std::string_view repository{};  // canonical; empty where none is named
+  Reach reach = Reach::repository;
   // Which operation it is stands in a body that is not read yet: some right will do. Ask again when it
   // is known; only then there is an audit line, unless this is refused already.
   bool undecided = false;

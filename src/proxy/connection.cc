@@ -219,7 +219,7 @@ Awaitable<bool> Connection::serve(BodySource& body) {
   if (const auto error = classify(request_.method, routed_.target, git_))
     co_return co_await refuse(broker::to_errc(error), {}, &body);
 
-  const bool batch = git_.kind == GitRequest::Kind::lfs_batch;  // fetches or pushes: that is in its body
+  const bool batch = git_.kind == ServiceRequest::Kind::lfs_batch;  // fetches or pushes: that is in its body
   Errc error = authorize(batch);
   if (error != Errc{}) co_return co_await refuse(error, detail_of(error), &body);
   const LeaseSlot slot(worker_.shared(), grant_->lease());
@@ -230,13 +230,13 @@ Awaitable<bool> Connection::serve(BodySource& body) {
     if (error = co_await read_batch(body); error != Errc{}) co_return co_await refuse(error, {}, &body);
     if (error = authorize(); error != Errc{}) co_return co_await refuse(error, detail_of(error), &body);
   }
-  if (git_.kind == GitRequest::Kind::receive_pack && grant_->restricts_references())
+  if (git_.kind == ServiceRequest::Kind::receive_pack && grant_->restricts_references())
     co_return co_await serve_push(body);
   co_return co_await forward(body);
 }
 
 std::string_view Connection::detail_of(Errc error) const {
-  return error == Errc::repository_denied ? git_.repository : std::string_view();
+  return error == Errc::repository_denied ? git_.name() : std::string_view();
 }
 
 std::string_view Connection::token() const {
@@ -252,8 +252,8 @@ broker::Access Connection::access() const {
           .connector = routed_.name,
           .operation = git_.operation,
           .lfs = is_lfs(git_.kind),
-          .repository = git_.repository,
-          .repository_known = git_.repository_known,
+          .repository = git_.name(),
+          .reach = git_.reach,
           .origin = &client_origin_};
 }
 

@@ -121,7 +121,7 @@ class Connection {
   // The request under way; reused by the next.
   RequestHead request_;
   Routed routed_;
-  GitRequest git_;
+  ServiceRequest git_;
   std::string kept_;        // of the body: an LFS batch, the beginning of a push
   KeptBytes::Share share_;  // of what all requests keep
   std::string redirect_;    // target of the redirect that is followed

@@ -28,7 +28,7 @@ Awaitable<bool> Connection::forward(BodySource& body) {
   // What can be sent again, after a stale connection or to where a redirect leads.
   const bool replayable =
       request_.framing.kind == Kind::none && (request_.method == Method::get || request_.method == Method::head);
-  const bool advertise = git_.kind == GitRequest::Kind::advertise;
+  const bool advertise = git_.kind == ServiceRequest::Kind::advertise;
   const std::string base(advertise ? git_.base : std::string_view());
   if (const Errc error = advertise ? Errc{} : follow_move(); error != Errc{})
     co_return co_await refuse(error, detail_of(error), &body);
@@ -57,7 +57,7 @@ Awaitable<bool> Connection::forward(BodySource& body) {
       co_return co_await refuse(failure, connector, &body);
     }
     // A batch is kept, and asks the same wherever it is sent; 303 would have it asked with GET.
-    const bool resendable = replayable || (git_.kind == GitRequest::Kind::lfs_batch && response_.status != 303);
+    const bool resendable = replayable || (git_.kind == ServiceRequest::Kind::lfs_batch && response_.status != 303);
     if (!resendable || !follow_redirect()) co_return co_await refuse(Errc::upstream_redirect, connector, &body);
     if (const Errc error = authorize(); error != Errc{}) co_return co_await refuse(error, detail_of(error), &body);
     if (advertise) worker_.shared().moves.learn(grant_->connector(), base, git_.base, worker_.now());
@@ -96,7 +96,7 @@ Awaitable<Errc> Connection::exchange(BodySource& body) {
   using namespace asio::experimental::awaitable_operators;
   const auto& address = grant_->connector().address;
   const std::string authority = address.authority();
-  const bool batch = git_.kind == GitRequest::Kind::lfs_batch;
+  const bool batch = git_.kind == ServiceRequest::Kind::lfs_batch;
   // What was kept is the whole body, or will be given out once more in front of the rest.
   const bool whole = !kept_.empty() && body.done();
   const BodyFraming framing = whole ? BodyFraming{Kind::length, kept_.size()} : request_.framing;
@@ -111,7 +111,7 @@ Awaitable<Errc> Connection::exchange(BodySource& body) {
                               .identity_only = batch},
                      out_);
   if (body.done()) {
-    const std::string_view secret = credential_->header_line.reveal();
+    const std::string_view secret = credential_->line_for(git_.kind == ServiceRequest::Kind::other).reveal();
     const std::array<asio::const_buffer, 4> parts{
         asio::const_buffer(out_.data(), out_.size()), asio::const_buffer(secret.data(), secret.size()),
         asio::const_buffer("\r\n", 2), asio::const_buffer(kept_.data(), kept_.size())};
@@ -140,7 +140,8 @@ Awaitable<RelayEnd> Connection::send(BodySource& body) {
               .chunked = request_.framing.kind == Kind::chunked,
               .scrubber = nullptr,
               .may_go_on = [this] { return !timed_out_ && !upstream_->aborted; }};
-  const RelayEnd end = co_await relay.run({out_, credential_->header_line.reveal(), "\r\n"});
+  const RelayEnd end =
+      co_await relay.run({out_, credential_->line_for(git_.kind == ServiceRequest::Kind::other).reveal(), "\r\n"});
   if (end == RelayEnd::complete) {
     sent_ = true;
     if (!answered_) wait_for(Wait::upstream, worker_.shared().config.upstream_timeout);
@@ -185,7 +186,7 @@ Awaitable<Errc> Connection::receive(BodySource& body) {
       failure = Errc::upstream_refused;
     } else if (is_redirect(response_.status)) {
       // Left to the caller: the new place must be authorized first.
-    } else if (git_.kind == GitRequest::Kind::lfs_batch && response_.status / 100 == 2) {
+    } else if (git_.kind == ServiceRequest::Kind::lfs_batch && response_.status / 100 == 2) {
       failure = co_await answer_batch();
     } else {
       failure = co_await answer(body);
@@ -301,7 +302,7 @@ bool Connection::follow_redirect() {
 // Points the request to where its repository has moved, when that is known; a request of info/refs
 // asks the server itself.
 Errc Connection::follow_move() {
-  if (!git_.repository_known) return Errc{};
+  if (!git_.repository_known()) return Errc{};
   auto target = worker_.shared().moves.find(grant_->connector(), git_.base, worker_.now());
   if (!target) return Errc{};
   target->append(routed_.target.path, git_.base.size());
@@ -313,9 +314,9 @@ Errc Connection::follow_move() {
 // must be the same kind of thing: a login page is not what was asked for.
 bool Connection::point_to(std::string target) {
   redirect_ = std::move(target);
-  const GitRequest before = git_;
+  const ServiceRequest before = git_;
   if (parse_target(redirect_, routed_.target) || classify(request_.method, routed_.target, git_)) return false;
-  if (git_.kind == GitRequest::Kind::lfs_batch) git_.operation = before.operation;  // its body says so
+  if (git_.kind == ServiceRequest::Kind::lfs_batch) git_.operation = before.operation;  // its body says so
   return git_.kind == before.kind;
 }
 

@@ -11,7 +11,7 @@ namespace {
 using boost::system::error_code;
 using broker::Errc;
 using broker::Operation;
-using Kind = GitRequest::Kind;
+using Kind = ServiceRequest::Kind;
 
 bool take_suffix(std::string_view& path, std::string_view suffix) {
   if (!path.ends_with(suffix)) return false;
@@ -49,7 +49,7 @@ bool begins_service(std::string_view segment, std::string_view next) {
 }
 
 // `path` is what stands before the service's part: "/acme/app.git".
-error_code set_repository(std::string_view path, GitRequest& out) {
+error_code set_repository(std::string_view path, ServiceRequest& out) {
   out.repository = broker::canonical_repository(path);
   if (out.repository.empty() || path.ends_with('/')) return Errc::request_malformed;
   // As the policy sees it: "/acme/.git.git" is asked for as "acme/.git", "/acme/...git" as "acme/..".
@@ -60,7 +60,7 @@ error_code set_repository(std::string_view path, GitRequest& out) {
     if (begins_service(segment, rest.substr(0, rest.find('/')))) return Errc::request_malformed;
   }
   out.base = path;
-  out.repository_known = true;
+  out.reach = broker::Reach::repository;
   return {};
 }
 
@@ -124,7 +124,7 @@ Form recognise(std::string_view path) {
 }
 
 // The operation of info/refs; changes the kind where the client is a dumb one.
-error_code read_service(const Target& target, GitRequest& out) {
+error_code read_service(const Target& target, ServiceRequest& out) {
   if (!target.has_query) {
     out.kind = Kind::dumb;
   } else if (target.query == "service=git-receive-pack") {
@@ -143,6 +143,7 @@ std::optional<Operation> operation_of(Kind kind, Method method) {
   switch (kind) {
     case Kind::advertise:
     case Kind::dumb:
+    case Kind::artifact:
     case Kind::other:
       return reads ? fetch : std::nullopt;
     case Kind::upload_pack:
@@ -170,15 +171,16 @@ bool is_lfs(Kind kind) {
     case Kind::upload_pack:
     case Kind::receive_pack:
     case Kind::dumb:
+    case Kind::artifact:
     case Kind::other:
       return false;
   }
   return false;
 }
 
-error_code classify(Method method, const Target& target, GitRequest& out) {
+error_code classify(Method method, const Target& target, ServiceRequest& out) {
   const Form form = recognise(target.path);
-  out = {.kind = form.kind, .operation = Operation::fetch, .repository = {}, .base = {}, .repository_known = false};
+  out = {.kind = form.kind};
   if (form.kind != Kind::other)
     if (const auto error = set_repository(form.repository, out)) return error;
   const auto operation = operation_of(form.kind, method);

@@ -7,38 +7,17 @@
 #pragma once
 
 #include "broker/error.h"
-#include "broker/policy.h"
 #include "proxy/path.h"
 #include "proxy/request.h"
-
-#include <cstdint>
-#include <string_view>
+#include "proxy/service_request.h"
 
 namespace mintfs::proxy {
 
-struct GitRequest {
-  enum class Kind : std::uint8_t {
-    advertise,     // GET info/refs?service=...
-    upload_pack,   // POST git-upload-pack
-    receive_pack,  // POST git-receive-pack
-    lfs_batch,     // POST info/lfs/objects/batch; the operation is in the body: see batch_operation
-    lfs_locks,
-    lfs_object,
-    dumb,  // plain files of a repository
-    other,
-  };
-  Kind kind = Kind::other;
-  broker::Operation operation = broker::Operation::fetch;  // of lfs_batch: until the body is known
-  std::string_view repository;                             // canonical; a view into the target's path
-  std::string_view base;                                   // "/acme/app.git": the path in front of the service's part
-  bool repository_known = false;
-};
-
 // Whether the Git LFS API is asked.
-bool is_lfs(GitRequest::Kind kind);
+bool is_lfs(ServiceRequest::Kind kind);
 
 // request_malformed where the path or query is ambiguous, operation_denied for a method that the
 // resource does not have.
-boost::system::error_code classify(Method method, const Target& target, GitRequest& out);
+boost::system::error_code classify(Method method, const Target& target, ServiceRequest& out);
 
 }  // namespace mintfs::proxy

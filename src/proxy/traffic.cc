@@ -37,18 +37,19 @@ std::string_view to_string(Work work) noexcept {
   return "page";
 }
 
-Work work_of(const GitRequest& request) noexcept {
+Work work_of(const ServiceRequest& request) noexcept {
   switch (request.kind) {
-    case GitRequest::Kind::advertise:
-    case GitRequest::Kind::upload_pack:
-    case GitRequest::Kind::receive_pack:
-    case GitRequest::Kind::dumb:
+    case ServiceRequest::Kind::advertise:
+    case ServiceRequest::Kind::upload_pack:
+    case ServiceRequest::Kind::receive_pack:
+    case ServiceRequest::Kind::dumb:
+    case ServiceRequest::Kind::artifact:
       return request.operation == broker::Operation::push ? Work::push : Work::fetch;
-    case GitRequest::Kind::lfs_batch:
-    case GitRequest::Kind::lfs_locks:
-    case GitRequest::Kind::lfs_object:
+    case ServiceRequest::Kind::lfs_batch:
+    case ServiceRequest::Kind::lfs_locks:
+    case ServiceRequest::Kind::lfs_object:
       return Work::lfs;
-    case GitRequest::Kind::other:
+    case ServiceRequest::Kind::other:
       return Work::page;
   }
   return Work::page;

@@ -8,7 +8,7 @@
 #include "broker/config.h"
 #include "broker/metrics.h"
 #include "broker/sync.h"
-#include "proxy/git_service.h"
+#include "proxy/service_request.h"
 
 #include <array>
 #include <atomic>
@@ -28,7 +28,7 @@ namespace mintfs::proxy {
 enum class Work : std::uint8_t { fetch, push, lfs, page };
 inline constexpr std::size_t kWorks = 4;
 std::string_view to_string(Work work) noexcept;
-Work work_of(const GitRequest& request) noexcept;
+Work work_of(const ServiceRequest& request) noexcept;
 
 // Whether this is what an upstream did, and not a client.
 bool is_of_upstream(broker::Errc error) noexcept;

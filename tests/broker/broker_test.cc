@@ -686,7 +686,7 @@ TEST_F(BrokerTest, AsksTheRightsOfConnectorAndLease) {
                                 .connector = each.connector,
                                 .operation = each.operation,
                                 .repository = each.repository,
-                                .repository_known = each.known}),
+                                .reach = each.known ? Reach::repository : Reach::page}),
               each.error)
         << each.connector << ' ' << to_string(each.operation) << ' ' << each.repository;
   }
@@ -694,7 +694,7 @@ TEST_F(BrokerTest, AsksTheRightsOfConnectorAndLease) {
 
 // The credential opens every page of its host that its account may see.
 TEST_F(BrokerTest, GivesAPageOfNoRepositoryOnlyWhereItsConnectorSaysSo) {
-  const Access page{.space = "default", .connector = "github", .repository = "", .repository_known = false};
+  const Access page{.space = "default", .connector = "github", .repository = "", .reach = Reach::page};
   auto table = connectors();
   for (auto& each : table) each.plain_get = true;
   const std::string some = it.mint(open());

@@ -203,9 +203,8 @@ TEST(Config, NamesLineColumnAndKeyOfWhatIsWrong) {
             "5:11: connector.allow.user: unknown key; known here: groups, users"},
            {connector_with("operation = [\"fetch\"]"),
             "5:1: connector.operation: unknown key; known here: address, allow, allow_addresses, auth, ca_file, "
-            "case_insensitive, class, "
-            "lfs, lfs_origins, "
-            "name, operations, plain_get, refs, repositories"},
+            "case_insensitive, class, lfs, lfs_origins, name, operations, plain_get, redirect_origins, refs, "
+            "repositories, token_origins"},
            {connector_where("username", "password = \"hunter2\", username"),
             "4:26: connector.auth.password: unknown key"},
            {connector_where("username", "token_file = \"/x\", username"),
@@ -267,7 +266,7 @@ TEST(Config, NamesLineColumnAndKeyOfWhatIsWrong) {
            {connector_where("https://github.com", "ftp://github.com"),
             "3:11: connector.address: must be an http or https"},
            {connector_where("https://github.com", "https://u:hunter2@github.com"), "3:11: connector.address: must be"},
-           {connector_with("class = \"svn\""), "5:9: connector.class: must be \"git\""},
+           {connector_with("class = \"svn\""), "5:9: connector.class: 'svn' is not known; known are git, github, "},
            {connector_with("repositories = \"acme/*\""), "5:16: connector.repositories: must be a list of strings"},
            {connector_with("repositories = [1]"), "5:17: connector.repositories: must be a list of strings"},
            {connector_with("repositories = []"), "5:16: connector.repositories: is empty"},
@@ -284,6 +283,10 @@ TEST(Config, NamesLineColumnAndKeyOfWhatIsWrong) {
             "5:20: connector.allow_addresses: 'localhost' is not an IP"},
            {connector_with("lfs_origins = [\"https://x.example/path\"]"),
             "5:16: connector.lfs_origins: 'https://x.example/path' is not an origin"},
+           {connector_with("redirect_origins = [\"files.example\"]"),
+            "5:21: connector.redirect_origins: 'files.example' is not an origin"},
+           {connector_with("token_origins = [\"https://auth.example\"]"),
+            "5:17: connector.token_origins: is of no use"},
            {connector_with("plain_get = 1"), "5:13: connector.plain_get: must be true or false"},
            {connector_with("refs = [\"refs/heads/*\"]"), "5:8: connector.refs: must be a table"},
            {connector_with("refs = { allow = [] }"), "5:18: connector.refs.allow: is empty"},
@@ -300,7 +303,8 @@ TEST(Config, NamesLineColumnAndKeyOfWhatIsWrong) {
             "6:8: connector.name: 'default/gith"},
            // Its credential.
            {connector_where("type = \"basic\", ", ""), "4:8: connector.auth.type: is missing"},
-           {connector_where("\"basic\"", "\"digest\""), "4:17: connector.auth.type: must be \"basic\" or \"bearer\""},
+           {connector_where("\"basic\"", "\"digest\""),
+            "4:17: connector.auth.type: must be \"basic\", \"bearer\", \"token\" or \"header\""},
            {connector_where("username = \"bot\", ", ""), "4:8: connector.auth.username: is missing"},
            {connector_where("\"bot\"", "\"b:ot\""), "4:37: connector.auth.username: must not hold a colon"},
            {connector_where(", password_file = \"/secrets/github\"", ""),
@@ -309,6 +313,12 @@ TEST(Config, NamesLineColumnAndKeyOfWhatIsWrong) {
             "4:60: connector.auth.password_file: must be an absolute"},
            {connector_where("\"basic\", username = \"bot\"", "\"bearer\""),
             "4:8: connector.auth.token_file: is missing"},
+           {connector_where("\"basic\", username = \"bot\", password_file", "\"token\", token_file"),
+            "4:17: connector.auth.type: \"token\" needs a class"},
+           {connector_where("\"basic\", username = \"bot\", password_file", "\"header\", value_file"),
+            "4:8: connector.auth.name: is missing"},
+           {connector_where("\"basic\", username = \"bot\"", "\"header\", name = \"X-Api-Key\""),
+            "4:8: connector.auth.value_file: is missing"},
        })
     EXPECT_THAT(refusal(each.text), StartsWith(each.says)) << each.text;
 }
@@ -321,6 +331,45 @@ TEST(Config, KnowsOfOneHostThatItIgnoresLetterCase) {
   EXPECT_EQ(letter_case(elsewhere), LetterCase::counts);
   EXPECT_EQ(letter_case(elsewhere + "case_insensitive = true"), LetterCase::ignored);
   EXPECT_EQ(letter_case(connector_where("github.com", "github.com.example.org")), LetterCase::counts);
+}
+
+TEST(Config, KnowsEveryClassByItsName) {
+  EXPECT_EQ(parse_config(kConnector, "f").connectors[0].connector_class, ConnectorClass::git);
+  for (const ConnectorClass each : kConnectorClasses) {
+    const std::string line = "class = \"" + std::string(to_string(each)) + "\"";
+    EXPECT_EQ(parse_config(connector_with(line), "f").connectors[0].connector_class, each) << line;
+  }
+}
+
+TEST(Config, SendsNoCredentialInAFieldThatAMessageOrAClientNeeds) {
+  const auto with_name = [](std::string_view name) {
+    return connector_where("\"basic\", username = \"bot\", password_file",
+                           "\"header\", name = \"" + std::string(name) + "\", value_file");
+  };
+  for (const auto* name : {"X-Api-Key", "Authorization", "X-JFrog-Art-Api", "x-nuget-apikey", "Cookie"})
+    EXPECT_EQ(parse_config(with_name(name), "f").connectors[0].auth.header_name, name);
+  for (const auto* name : {"Host",
+                           "content-length",
+                           "Transfer-Encoding",
+                           "CONNECTION",
+                           "TE",
+                           "Upgrade",
+                           "Keep-Alive",
+                           "Trailer",
+                           "Proxy-Authorization",
+                           "Expect",
+                           "Accept",
+                           "Accept-Encoding",
+                           "If-None-Match",
+                           "X-Forwarded-For",
+                           "Forwarded",
+                           "User-Agent",
+                           "Git-Protocol",
+                           "X Api",
+                           "X_Api",
+                           "X-Api:",
+                           "-X"})
+    EXPECT_THAT(refusal(with_name(name)), HasSubstr("connector.auth.name: ")) << name;
 }
 
 TEST(Config, NeverRepeatsAPasswordThatStandsInTheWrongPlace) {

@@ -78,7 +78,13 @@ TEST_F(Decide, KnowsTheFirstRuleThatRefusesAnAccess) {
            Case{{.operation = fetch, .lfs = true, .repository = "acme/app"},
                 Rule::connector_lfs,
                 Errc::operation_denied},
-           Case{{.operation = fetch, .repository_known = false}, Rule::connector_plain_get, Errc::operation_denied},
+           Case{{.operation = fetch, .reach = Reach::page}, Rule::connector_plain_get, Errc::operation_denied},
+           Case{
+               {.operation = fetch, .reach = Reach::everything}, Rule::connector_repositories, Errc::repository_denied},
+           Case{{.operation = fetch, .reach = Reach::protocol}, Rule::lease_operations, Errc{}},
+           Case{{.operation = Operation::push, .reach = Reach::protocol},
+                Rule::lease_operations,
+                Errc::operation_denied},
        }) {
     const Decision decision = decide(connector, &lease, each.access);
     EXPECT_EQ(decision.rule, each.rule) << to_string(each.rule);

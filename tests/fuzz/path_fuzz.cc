@@ -29,9 +29,9 @@ void check_path(const std::string& path) {
 }
 
 void check_repository(const Target& target) {
-  GitRequest request;
+  ServiceRequest request;
   for (const Method method : {Method::get, Method::head, Method::post, Method::put}) {
-    if (classify(method, target, request) || !request.repository_known) continue;
+    if (classify(method, target, request) || !request.repository_known()) continue;
     const std::string repository = "/" + std::string(request.repository) + "/";
     require(repository != "//" && !holds(repository, "//") && !holds(repository, "/../"));
     require(!holds(repository, "/.git/") && !holds(repository, "/info/refs/"));

@@ -9,14 +9,14 @@ namespace {
 
 using broker::Errc;
 using broker::Operation;
-using enum GitRequest::Kind;
+using enum ServiceRequest::Kind;
 
 const std::string kOid(64, 'a');
 const std::string kSha1(40, 'b');
 
 struct Outcome {
   boost::system::error_code error;
-  GitRequest request;
+  ServiceRequest request;
   Target target;  // what request.repository points into
 };
 
@@ -29,7 +29,7 @@ TEST(GitService, IsRecognised) {
   const struct {
     Method method;
     std::string target;
-    GitRequest::Kind kind;
+    ServiceRequest::Kind kind;
     Operation operation;
     const char* repository;
   } cases[] = {
@@ -67,7 +67,7 @@ TEST(GitService, IsRecognised) {
     EXPECT_EQ(outcome.request.kind, one.kind) << one.target;
     EXPECT_EQ(outcome.request.operation, one.operation) << one.target;
     EXPECT_EQ(outcome.request.repository, one.repository) << one.target;
-    EXPECT_TRUE(outcome.request.repository_known) << one.target;
+    EXPECT_TRUE(outcome.request.repository_known()) << one.target;
   }
 }
 
@@ -80,7 +80,7 @@ TEST(GitService, LeavesOtherPagesWithoutARepository) {
     EXPECT_FALSE(outcome.error) << target;
     EXPECT_EQ(outcome.request.kind, other) << target;
     EXPECT_EQ(outcome.request.operation, Operation::fetch);
-    EXPECT_FALSE(outcome.request.repository_known) << target;
+    EXPECT_FALSE(outcome.request.repository_known()) << target;
     EXPECT_EQ(outcome.request.repository, "") << target;
   }
 }

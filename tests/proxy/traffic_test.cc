@@ -78,7 +78,7 @@ TEST(Traffic, BlamesAnUpstreamForItsOwnFailuresAlone) {
 }
 
 TEST(Work, HasAWordForEachKindOfRequest) {
-  using Kind = GitRequest::Kind;
+  using Kind = ServiceRequest::Kind;
   struct {
     Kind kind;
     broker::Operation operation;
@@ -90,7 +90,7 @@ TEST(Work, HasAWordForEachKindOfRequest) {
       {Kind::lfs_locks, broker::Operation::fetch, "lfs"},     {Kind::dumb, broker::Operation::fetch, "fetch"},
       {Kind::other, broker::Operation::fetch, "page"}};
   for (const auto& each : cases) {
-    GitRequest request;
+    ServiceRequest request;
     request.kind = each.kind;
     request.operation = each.operation;
     EXPECT_EQ(to_string(work_of(request)), each.word);

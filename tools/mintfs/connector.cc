@@ -26,12 +26,13 @@ int connector_list(const ControlClient& client, Format format) {
     print(json::object{{"connectors", std::move(connectors)}});
     return 0;
   }
-  std::vector<Row> rows = {{"NAME", "ADDRESS", "OPERATIONS", "REPOSITORIES", "FOR YOU"}};
+  std::vector<Row> rows = {{"NAME", "CLASS", "ADDRESS", "OPERATIONS", "REPOSITORIES", "FOR YOU"}};
   for (const auto& value : connectors) {
     const auto& connector = value.as_object();
     const std::string repositories = joined(connector, "repositories");
-    rows.push_back({text(connector, "name"), text(connector, "address"), joined(connector, "operations"),
-                    repositories.empty() ? "all" : repositories, text(connector, "allowed") == "true" ? "yes" : "no"});
+    rows.push_back({text(connector, "name"), text(connector, "class"), text(connector, "address"),
+                    joined(connector, "operations"), repositories.empty() ? "all" : repositories,
+                    text(connector, "allowed") == "true" ? "yes" : "no"});
   }
   print(format_table(rows));
   return 0;

@@ -1,50 +1,31 @@
 #include "proxy/credentials/credential.h"
 
-#include "broker/encoding.h"
+#include "proxy/credentials/header_lines.h"
 #include "proxy/trust.h"
 
-#include <algorithm>
-#include <cstring>
 #include <optional>
 #include <stdexcept>
+#include <string_view>
+#include <utility>
 #include <vector>
 
 namespace mintfs::proxy {
 namespace {
 
-using broker::AuthConfig;
 using broker::Secret;
 
-Secret join(std::initializer_list<std::string_view> parts) {
-  std::size_t size = 0;
-  for (const auto part : parts) size += part.size();
-  Secret joined(size);
-  char* out = joined.bytes().data();
-  for (const auto part : parts) out = std::copy(part.begin(), part.end(), out);
-  return joined;
-}
-
-// RFC 7617 section 2: base64 of "user:password".
-Secret basic_line(std::string_view username, std::string_view password) {
-  const Secret pair = join({username, ":", password});
-  Secret encoded(broker::base64_size(pair.size()));
-  broker::base64_encode(pair.reveal(), encoded.bytes().data());
-  return join({"Authorization: Basic ", encoded.reveal(), "\r\n"});
-}
+// Of "Token abc" the last word is what must not come back.
+std::string_view last_word(std::string_view value) { return value.substr(value.rfind(' ') + 1); }
 
 }  // namespace
 
 CredentialPtr load_credential(const broker::ConnectorConfig& connector) {
   const Secret secret = broker::read_secret_line(connector.auth.secret_file);
-  switch (connector.auth.type) {
-    case AuthConfig::Type::basic:
-      return std::make_shared<const Credential>(Credential{basic_line(connector.auth.username, secret.reveal()),
-                                                           ScrubPatterns(connector.auth.username, secret.reveal())});
-    case AuthConfig::Type::bearer:
-      return std::make_shared<const Credential>(
-          Credential{join({"Authorization: Bearer ", secret.reveal(), "\r\n"}), ScrubPatterns("", secret.reveal())});
-  }
-  throw std::runtime_error("unknown type of authentication");
+  HeaderLines lines = header_lines(connector, secret.reveal());
+  const bool words = connector.auth.type == broker::AuthConfig::Type::header;
+  return std::make_shared<const Credential>(
+      Credential{std::move(lines.usual), std::move(lines.page),
+                 ScrubPatterns(sent_username(connector), words ? last_word(secret.reveal()) : secret.reveal())});
 }
 
 void CredentialStore::load(const broker::Connectors& connectors) {
@@ -72,7 +53,9 @@ CredentialPtr CredentialStore::find(const broker::ConnectorConfig& connector) {
   const auto found = entries->find(connector.name);
   if (found == entries->end()) return nullptr;
   const auto& known = found->second.connector;
-  return known.address == connector.address && known.auth == connector.auth ? found->second.credential : nullptr;
+  const bool same = known.address == connector.address && known.auth == connector.auth &&
+                    known.connector_class == connector.connector_class;
+  return same ? found->second.credential : nullptr;
 }
 
 // False when there is no such connector any more. Throws like load_credential().

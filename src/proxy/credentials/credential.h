@@ -25,7 +25,11 @@ namespace mintfs::proxy {
 
 struct Credential {
   broker::Secret header_line;  // "Authorization: Basic ...\r\n"
+  broker::Secret page_line;    // of what is no Git repository, where that differs; else empty
   ScrubPatterns patterns;
+
+  // `page`: for what is no Git repository.
+  const broker::Secret& line_for(bool page) const { return page && !page_line.empty() ? page_line : header_line; }
 };
 
 using CredentialPtr = std::shared_ptr<const Credential>;

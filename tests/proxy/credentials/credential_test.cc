@@ -75,6 +75,40 @@ TEST_F(CredentialTest, IsTheHeaderLineOfItsKind) {
   EXPECT_EQ(load_credential(git)->header_line.reveal(), "Authorization: Bearer t0ken\r\n");
 }
 
+TEST_F(CredentialTest, IsATokenAsItsClassSendsIt) {
+  using Class = broker::ConnectorClass;
+  struct Case {
+    Class connector_class;
+    std::string usual;
+    std::string page;
+  };
+  const std::string bearer = "Authorization: Bearer t0ken\r\n";
+  for (const auto& each :
+       {Case{Class::github, basic("x-access-token", "t0ken"), bearer},
+        Case{Class::gitlab, basic("oauth2", "t0ken"), "PRIVATE-TOKEN: t0ken\r\n"},
+        Case{Class::pypi, basic("__token__", "t0ken"), basic("__token__", "t0ken")},
+        Case{Class::sonarqube, basic("t0ken", ""), basic("t0ken", "")},
+        Case{Class::jfrog, "X-JFrog-Art-Api: t0ken\r\n", "X-JFrog-Art-Api: t0ken\r\n"},
+        Case{Class::oci, bearer, bearer}, Case{Class::harbor, bearer, bearer}, Case{Class::npm, bearer, bearer},
+        Case{Class::maven, bearer, bearer}, Case{Class::nexus, bearer, bearer}, Case{Class::k8s, bearer, bearer}}) {
+    auto made = connector("x", secret("token", "t0ken\n"));
+    made.connector_class = each.connector_class;
+    made.auth.type = AuthConfig::Type::token;
+    const auto credential = load_credential(made);
+    EXPECT_EQ(credential->line_for(false).reveal(), each.usual) << to_string(each.connector_class);
+    EXPECT_EQ(credential->line_for(true).reveal(), each.page) << to_string(each.connector_class);
+    EXPECT_TRUE(credential->patterns.contains(credential->header_line.reveal()));
+  }
+}
+
+TEST_F(CredentialTest, GoesIntoTheHeaderFieldThatTheAdministratorNames) {
+  auto made = connector("x", secret("value", "Token t0ken\n"));
+  made.auth = {.type = AuthConfig::Type::header, .header_name = "X-Api-Key", .secret_file = made.auth.secret_file};
+  const auto credential = load_credential(made);
+  EXPECT_EQ(credential->header_line.reveal(), "X-Api-Key: Token t0ken\r\n");
+  EXPECT_TRUE(credential->patterns.contains("said \"t0ken\""));
+}
+
 TEST_F(CredentialTest, WithAByteThatWouldEndTheHeaderLineIsRefused) {
   using namespace std::string_view_literals;
   for (const auto content : {"a\nb"sv, "a\rb"sv, "a\0b"sv, "a\tb"sv, "a\x7f"sv, "a\n\n"sv, "\0"sv}) {
