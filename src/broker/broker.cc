@@ -78,6 +78,17 @@ Errc narrow(const ConnectorConfig& connector, const LeaseRequest& request, std::
   return Errc{};
 }
 
+// One sentence where a name is none of a configuration's.
+std::string unknown_configuration(const std::vector<std::string>& asked) {
+  std::string known;
+  for (const Configuration each : kConfigurations) known.append(known.empty() ? "" : ", ").append(to_string(each));
+  for (const auto& name : asked)
+    if (!parse_configuration(name))
+      return "No configuration is named '" + (is_configuration_name(name) ? name : std::string("(malformed)")) +
+             "'; known are " + known + ".";
+  return {};
+}
+
 // Counts and characters only; what the values mean is asked later.
 bool is_well_formed(const LeaseRequest& request, std::string& detail) {
   if (request.connectors.empty() || request.connectors.size() > kMaxConnectorsPerLease)
@@ -95,6 +106,7 @@ bool is_well_formed(const LeaseRequest& request, std::string& detail) {
   if (request.pod && !is_pod(*request.pod)) detail = "A pod is named 'namespace/name'.";
   if (request.pod && request.uid) detail = "A pod's lease is for whoever runs in it; leave 'uid' out.";
   if (request.origins.size() > kMaxPatterns) detail = "A lease names at most 64 origins.";
+  if (request.configurations.size() > kMaxConfigurations) detail = "A lease names at most 32 configurations.";
   for (const auto& [key, value] : request.labels)
     if (!is_label(key) || !is_label(value)) detail = "A label is 1 to 128 printable characters, and so is its value.";
   for (const auto& pattern : request.repositories)
@@ -162,6 +174,12 @@ Result<Lease> Broker::describe(const Caller& caller, const LeaseRequest& request
   if (request.operations) lease.rights.operations = *request.operations;
   for (const auto& pattern : request.repositories) lease.rights.repositories.emplace_back(pattern);
   for (const auto& pattern : request.references) lease.rights.references.allow.emplace_back(pattern);
+
+  if (detail = unknown_configuration(request.configurations); !detail.empty()) return Errc::lease_malformed;
+  for (const auto& name : request.configurations)
+    if (std::find(lease.configurations.begin(), lease.configurations.end(), name) == lease.configurations.end())
+      lease.configurations.push_back(name);
+  if (lease.configurations == default_configurations()) lease.configurations.clear();
 
   if (!request.origins.empty()) {
     OriginPatterns origins;

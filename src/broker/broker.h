@@ -47,6 +47,7 @@ struct LeaseRequest {
   bool exact_protocol = false;          // of what the job stores, see Lease
   std::optional<std::string> pod{};     // "namespace/name": for whoever runs in it, see Lease; administrators only
   std::optional<std::chrono::seconds> token_ttl{};  // shorter than the daemon's, or the same
+  std::vector<std::string> configurations{};        // which files its view holds; empty: default_configurations()
 };
 
 // What a redeemed token allows. Only Broker::redeem makes one, so holding it is the proof that the

@@ -122,6 +122,13 @@ bool read_origins(const json::value& value, const Caller&, LeaseRequest& request
   return true;
 }
 
+bool read_configurations(const json::value& value, const Caller&, LeaseRequest& request) {
+  auto list = texts(value);
+  if (!list || list->empty()) return false;
+  request.configurations = std::move(*list);
+  return true;
+}
+
 bool read_exact_protocol(const json::value& value, const Caller&, LeaseRequest& request) {
   if (value.is_bool()) request.exact_protocol = value.get_bool();
   return value.is_bool();
@@ -155,6 +162,7 @@ constexpr std::array kMembers = {
     Member{"origins", read_origins, "a list such as [\"10.88.0.0/16\", \"unix\"]; leave it out for everywhere"},
     Member{"pid", read_pid, "a process id or \"self\""},
     Member{"cgroup", read_cgroup, "a cgroup such as \"/ci/job-42\", or \"self\""},
+    Member{"configurations", read_configurations, "a list such as [\"gitconfig\", \"npmrc\"]"},
     Member{"exact_protocol", read_exact_protocol, "true or false"},
     Member{"pod", read_pod, "a pod's \"namespace/name\""},
     Member{"token_ttl", read_token_ttl, "a duration such as \"10m\" or a number of seconds"},
@@ -296,6 +304,7 @@ json::object to_json(const Lease& lease, const std::filesystem::path& mount) {
       {"repositories", to_array(lease.rights.repositories)},
       {"refs", to_array(lease.rights.references.allow)},
       {"labels", std::move(labels)},
+      {"configurations", json::array(lease.view().begin(), lease.view().end())},
       {"opened", to_rfc3339(lease.opened)},
       {"expires", to_rfc3339(lease.expires)},
   };

@@ -9,6 +9,7 @@
 #include "broker/client_origin.h"
 #include "broker/clock.h"
 #include "broker/config.h"
+#include "broker/configuration.h"
 #include "broker/error.h"
 #include "broker/keys.h"
 #include "broker/policy.h"
@@ -60,9 +61,13 @@ struct Lease {
   bool exact_protocol = false;  // what its job stores for http does not answer https, nor the other way round
   std::shared_ptr<const Cgroup> cgroup{};  // whose processes alone may open the files; null: not bound. Few have one
   std::shared_ptr<const OriginPatterns> origins{};  // where its tokens may be used; null: everywhere
+  std::vector<std::string> configurations{};        // of its view, in the order asked; empty: the default ones
   LeaseKey key;                                     // derived, never stored
 
   bool serves(const ConnectorName& name) const;
+  const std::vector<std::string>& view() const {
+    return configurations.empty() ? default_configurations() : configurations;
+  }
 };
 
 using LeasePtr = std::shared_ptr<const Lease>;

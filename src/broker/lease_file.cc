@@ -15,15 +15,17 @@ namespace json = boost::json;
 constexpr std::int64_t kVersion = 1;
 // Of a lease with what an older mintfsd would leave out: it must not take it for its own.
 constexpr std::int64_t kVersionWithReferences = 2;
-constexpr std::int64_t kVersionWithOrigins = 3;   // and with or without references
-constexpr std::int64_t kVersionWithTokenTtl = 4;  // and with or without both
+constexpr std::int64_t kVersionWithOrigins = 3;         // and with or without references
+constexpr std::int64_t kVersionWithTokenTtl = 4;        // and with or without both
+constexpr std::int64_t kVersionWithConfigurations = 5;  // and with or without those
 
-// The least that knows all that is restricted.
-std::int64_t version_for(bool has_references, bool has_origins, bool has_token_ttl) {
-  return has_token_ttl    ? kVersionWithTokenTtl
-         : has_origins    ? kVersionWithOrigins
-         : has_references ? kVersionWithReferences
-                          : kVersion;
+// The least that knows all that is in it.
+std::int64_t version_for(bool has_references, bool has_origins, bool has_token_ttl, bool has_configurations) {
+  return has_configurations ? kVersionWithConfigurations
+         : has_token_ttl    ? kVersionWithTokenTtl
+         : has_origins      ? kVersionWithOrigins
+         : has_references   ? kVersionWithReferences
+                            : kVersion;
 }
 
 std::int64_t milliseconds(Time time) { return time.time_since_epoch().count(); }
@@ -72,13 +74,26 @@ std::shared_ptr<const OriginPatterns> read_origins(const json::value& list) {
   return std::make_shared<const OriginPatterns>(std::move(origins));
 }
 
+std::vector<std::string> read_configurations(const json::value& list) {
+  std::vector<std::string> names;
+  for (const auto& each : list.as_array()) {
+    names.push_back(text(each));
+    if (!is_configuration_name(names.back())) throw std::runtime_error("it holds a malformed configuration's name");
+  }
+  if (names.empty() || names.size() > kMaxConfigurations)
+    throw std::runtime_error("it has no configuration, or too many");
+  return names;
+}
+
 Lease parse(const json::object& object) {
   const auto* origins = object.if_contains("origins");
   const auto* token_ttl = object.if_contains("token_ttl");
-  if (object.at("version").as_int64() !=
-      version_for(object.if_contains("refs") != nullptr, origins != nullptr, token_ttl != nullptr))
+  const auto* configurations = object.if_contains("configurations");
+  if (object.at("version").as_int64() != version_for(object.if_contains("refs") != nullptr, origins != nullptr,
+                                                     token_ttl != nullptr, configurations != nullptr))
     throw std::runtime_error("its version does not fit");
   Lease lease;
+  if (configurations != nullptr) lease.configurations = read_configurations(*configurations);
   if (origins != nullptr) lease.origins = read_origins(*origins);
   lease.id = text(object.at("id"));
   lease.serial = object.at("serial").to_number<std::uint64_t>();
@@ -131,7 +146,8 @@ void write_lease_file(const std::filesystem::path& file, const Lease& lease) {
   json::array references;
   for (const auto& pattern : lease.rights.references.allow) references.emplace_back(pattern.text());
   json::object object = {
-      {"version", version_for(!references.empty(), lease.origins != nullptr, lease.token_ttl.count() != 0)},
+      {"version", version_for(!references.empty(), lease.origins != nullptr, lease.token_ttl.count() != 0,
+                              !lease.configurations.empty())},
       {"id", lease.id},
       {"serial", lease.serial},
       {"uid", lease.uid},
@@ -155,6 +171,8 @@ void write_lease_file(const std::filesystem::path& file, const Lease& lease) {
   }
   if (lease.token_ttl.count() != 0) object["token_ttl"] = lease.token_ttl.count();
   if (lease.pod) object["pod"] = true;  // an older mintfsd takes it for root's alone
+  if (!lease.configurations.empty())
+    object["configurations"] = json::array(lease.configurations.begin(), lease.configurations.end());
   if (lease.exact_protocol) object["exact_protocol"] = true;
   if (lease.cgroup) {
     object["cgroup"] = lease.cgroup->text();
@@ -170,7 +188,7 @@ Lease read_lease_file(const std::filesystem::path& file) {
   if (error || !value.is_object()) throw std::runtime_error("it is not a JSON object");
   const auto* version = value.as_object().if_contains("version");
   if (version == nullptr || !version->is_int64() || version->as_int64() < kVersion ||
-      version->as_int64() > kVersionWithTokenTtl)
+      version->as_int64() > kVersionWithConfigurations)
     throw std::runtime_error("it was written by another version of mintfsd");
   try {
     return parse(value.as_object());

@@ -76,6 +76,16 @@ TEST_F(BrokerTest, OpensALeaseAsItWasAskedFor) {
   EXPECT_EQ(lease->rights.repositories.at(0).text(), "acme/app");
 }
 
+TEST_F(BrokerTest, GivesALeaseTheConfigurationsItAsksFor) {
+  const auto of = [&](std::vector<std::string> asked) {
+    return open(kFromAlice, {.connectors = {"github"}, .configurations = std::move(asked)})->view();
+  };
+  EXPECT_THAT(of({}), ElementsAre("gitconfig"));
+  EXPECT_THAT(of({"npmrc", "gitconfig", "npmrc"}), ElementsAre("npmrc", "gitconfig")) << "named twice, there once";
+  EXPECT_TRUE(open(kFromAlice, {.connectors = {"github"}, .configurations = {"gitconfig"}})->configurations.empty())
+      << "what every lease has costs nothing";
+}
+
 TEST_F(BrokerTest, GivesEachLeaseAnIdOfItsOwn) {
   std::set<std::string> ids;
   for (int i = 0; i < 50; ++i) ids.insert(open()->id);
@@ -142,6 +152,18 @@ TEST_F(BrokerTest, RefusesToOpenWhatIsNotGiven) {
             Errc::lease_malformed,
             "64"},
            {kFromAlice, {.connectors = {"github"}, .repositories = {"Acme/app"}}, Errc::repository_denied, "Acme/app"},
+           {kFromAlice,
+            {.connectors = {"github"}, .configurations = {"gitconfig", "npm"}},
+            Errc::lease_malformed,
+            "'npm'; known are gitconfig, git-credentials, netrc, npmrc, yarnrc, pip, "},
+           {kFromAlice,
+            {.connectors = {"github"}, .configurations = {"../x"}},
+            Errc::lease_malformed,
+            "'(malformed)'; known are"},
+           {kFromAlice,
+            {.connectors = {"github"}, .configurations = std::vector<std::string>(33, "npmrc")},
+            Errc::lease_malformed,
+            "at most 32 configurations"},
            {kFromAlice, {.connectors = {"github"}, .pid = 0}, Errc::lease_malformed, "process"},
            {kFromAlice, {.connectors = {"github"}, .pid = -7}, Errc::lease_malformed, "process"},
            {kFromAlice, {.connectors = {"github"}, .pid = 2'147'483'647}, Errc::lease_malformed, "no process"},

@@ -124,6 +124,24 @@ TEST_F(LeaseFile, HasAFourthVersionWhereTokensAreShorter) {
   EXPECT_THAT(refusal(json::serialize(object)), HasSubstr("its version does not fit"));
 }
 
+TEST_F(LeaseFile, HoldsTheConfigurationsUnderAVersionOfTheirOwn) {
+  lease.configurations = {"gitconfig", "npmrc", "own.file"};
+  write_lease_file(file, lease);
+  EXPECT_EQ(read_lease_file(file).configurations, lease.configurations);
+  const auto whole = boost::json::parse(test::read_file(file)).as_object();
+  EXPECT_EQ(whole.at("version").as_int64(), 5) << "an older mintfsd must not take it for its own";
+  for (const boost::json::value& bad :
+       {boost::json::value(boost::json::array()), boost::json::value("npmrc"), boost::json::value{"../npmrc"},
+        boost::json::value(boost::json::array(33, "npmrc"))}) {
+    auto object = whole;
+    object["configurations"] = bad;
+    EXPECT_NE(refusal(boost::json::serialize(object)), "") << bad;
+  }
+  auto object = whole;
+  object.erase("configurations");
+  EXPECT_THAT(refusal(boost::json::serialize(object)), HasSubstr("its version does not fit"));
+}
+
 TEST_F(LeaseFile, HoldsNoKey) {
   const std::string content = test::read_file(file);
   EXPECT_EQ(content.find("KKKK"), std::string::npos);
@@ -163,7 +181,9 @@ TEST_F(LeaseFile, IsRefusedWithAValueThatIsNotOurs) {
            {"version", 2, "its version does not fit"},
            {"version", 3, "its version does not fit"},
            {"version", 4, "its version does not fit"},
-           {"version", 5, "another version"},
+           {"version", 5, "its version does not fit"},
+           {"version", 6, "another version"},
+           {"configurations", list("npmrc"), "its version does not fit"},
            {"origins", list("10.0.0.1"), "its version does not fit"},
            {"refs", list("refs/*"), "its version does not fit"},
            {"version", 0, "another version"},
@@ -209,6 +229,7 @@ TEST_F(LeaseFile, TakesTheLargestLease) {
   lease.rights.repositories.assign(64, RepositoryPattern(std::string(255, 'r')));
   lease.labels.clear();
   for (int i = 10; i < 42; ++i) lease.labels[std::string(126, '"') + std::to_string(i)] = std::string(128, '\\');
+  lease.configurations.assign(kMaxConfigurations, std::string(63, 'c'));
   write_lease_file(file, lease);
   const Lease read = read_lease_file(file);
   EXPECT_EQ(read.labels, lease.labels);
