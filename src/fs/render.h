@@ -1,19 +1,14 @@
-// The text of a lease's .gitconfig. Pure: no clock, no key, no file.
+// The text of each file of a view. Pure: no clock, no key, no file.
 //
-// All of it but the tokens is the same at each open, so it is rendered once, to the text without the
-// tokens and the places where they go; an open copies the text around freshly minted tokens. The
-// size never changes while a lease lives, because its tokens never change in size.
-//
-// Several connectors keep the order of one: all `http` sections, `credential` once, all `url`
-// sections, each in the order of the lease. Values and subsections are quoted as git-config(1) says,
-// so no name or address can add a key; what cannot be quoted (newline in a subsection, NUL) is refused.
+// A file holds what its tool can use: the connectors of the lease whose class speaks the tool's protocol, in
+// the order of the lease. It names the proxy and never a connector's own server as the place where a token
+// goes. No name or address can add a key or an element; what a format cannot hold is refused.
 #pragma once
 
 #include "broker/broker.h"
-#include "broker/encoding.h"
+#include "broker/configuration.h"
+#include "fs/template.h"
 
-#include <algorithm>
-#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
@@ -23,56 +18,86 @@
 
 namespace mintfs::fs {
 
-// A view whose prefixes would make more text than this is rendered in the whole-host form instead.
+class Text;
+
+// A gitconfig whose prefixes would make more text than this is rendered in the whole-host form instead.
 inline constexpr std::size_t kMaxTextByPrefix = 64 * 1024;
 
-struct Template {
-  // Where an authorization goes: the base64 of ":" + token (RFC 7617 with an empty user name).
-  struct Hole {
-    std::uint32_t at = 0;         // offset in `text`
-    std::uint32_t connector = 0;  // index in Lease::connectors
-    std::uint32_t token_size = 0;
-    bool operator==(const Hole&) const = default;
-  };
-  std::string text;
-  std::vector<Hole> holes;         // by offset
-  std::vector<std::uint32_t> ids;  // where the lease's id stands, in the filled text
-
-  std::size_t size() const;  // of the filled text, in bytes
-  bool operator==(const Template&) const = default;
+// What is in a file; a configuration may be several.
+enum class Content : std::uint8_t {
+  gitconfig,
+  git_credentials,
+  netrc,
+  npmrc,
+  yarnrc,
+  pip,
+  pypirc,
+  maven,
+  docker,
+  buildkitd,
+  cargo_credentials,
+  cargo_config,
+  gh_config,
+  gh_hosts,
+  glab,
+  sonar,
+  kubeconfig,
+  authorities,  // ca.crt, which is not rendered
 };
+
+// Whether a connector of this class has something to say in the file.
+bool is_for(Content content, broker::ConnectorClass connector_class) noexcept;
 
 using TokenSize = std::function<std::size_t(const broker::ConnectorName&)>;
 
-// A connector of the lease that the configuration no longer knows is left out. `authorities` is the file of
-// whom git must trust for an https proxy, or empty. `internal` when something cannot be quoted.
-broker::Result<Template> render(const broker::Lease& lease, const broker::Connectors& connectors,
-                                std::string_view proxy_url, const TokenSize& token_size,
-                                std::string_view authorities = {});
+struct Scene {
+  const broker::Lease& lease;
+  const broker::Connectors& connectors;  // one of the lease that is not among them is left out
+  std::string_view proxy_url;
+  TokenSize token_size;
+  std::string_view authorities{};  // the file of whom clients must trust for an https proxy, or empty
+};
 
-// Writes size() bytes to `out`. `mint(hole, out)` writes hole.token_size characters and returns
-// their end, or why not; then `out` holds nothing that is worth wiping but earlier tokens.
-template <class Mint>
-boost::system::error_code fill(const Template& view, char* out, Mint&& mint) {
-  std::array<char, 1 + broker::kMaxTokenSize> credentials;
-  boost::system::error_code error;
-  std::size_t used = 0, from = 0;
-  for (const auto& hole : view.holes) {
-    out = std::copy(view.text.data() + from, view.text.data() + hole.at, out);
-    from = hole.at;
-    credentials[0] = ':';
-    const broker::Result<char*> end = mint(hole, credentials.data() + 1);
-    if (!end) {
-      error = end.error();
-      break;
-    }
-    const auto size = static_cast<std::size_t>(*end - credentials.data());
-    out = broker::base64_encode({credentials.data(), size}, out);
-    used = std::max(used, size);
-  }
-  broker::wipe({credentials.data(), used});
-  if (!error) std::copy(view.text.data() + from, view.text.data() + view.text.size(), out);
-  return error;
-}
+// `internal` when something cannot be written.
+broker::Result<Template> render(Content content, const Scene& scene);
+
+// A connector as a file tells of it.
+struct Target {
+  std::uint32_t index;  // in Lease::connectors
+  const broker::ConnectorConfig& connector;
+  std::string url;    // of the connector at the proxy, with a slash at its end
+  std::string label;  // "github", "team+gitlab": one word, different for each connector
+  std::size_t token_size;
+};
+using Targets = std::vector<Target>;
+
+// The proxy as clients name it, without a slash at its end.
+struct Proxy {
+  std::string_view url;        // "http://127.0.0.1:8418"
+  std::string_view scheme;     // "http"
+  std::string_view rest;       // "127.0.0.1:8418", and a path where there is one
+  std::string_view authority;  // "127.0.0.1:8418"
+  std::string_view host;       // "127.0.0.1"; of IPv6 in brackets
+  bool tls() const { return scheme == "https"; }
+};
+
+// One function per file. `targets` are those that it is for.
+void render_gitconfig(Text& out, const Scene& scene, const Proxy& proxy, const Targets& targets);
+void render_git_credentials(Text& out, const Proxy& proxy, const Targets& targets);
+void render_netrc(Text& out, const Proxy& proxy, const Targets& targets);
+void render_npmrc(Text& out, const Scene& scene, const Proxy& proxy, const Targets& targets);
+void render_yarnrc(Text& out, const Scene& scene, const Proxy& proxy, const Targets& targets);
+void render_pip(Text& out, const Scene& scene, const Proxy& proxy, const Targets& targets);
+void render_pypirc(Text& out, const Targets& targets);
+void render_maven(Text& out, const Targets& targets);
+void render_docker(Text& out, const Proxy& proxy, const Targets& targets);
+void render_buildkitd(Text& out, const Scene& scene, const Proxy& proxy, const Targets& targets);
+void render_cargo_credentials(Text& out, const Targets& targets);
+void render_cargo_config(Text& out, const Targets& targets);
+void render_gh_config(Text& out);
+void render_gh_hosts(Text& out, const Proxy& proxy, const Targets& targets);
+void render_glab(Text& out, const Scene& scene, const Proxy& proxy, const Targets& targets);
+void render_sonar(Text& out, const Targets& targets);
+void render_kubeconfig(Text& out, const Scene& scene, const Targets& targets);
 
 }  // namespace mintfs::fs

@@ -1,6 +1,9 @@
+// The files of git. Several connectors keep the order of one: all `http` sections, `credential` once, all
+// `url` sections, each in the order of the lease.
 #include "fs/render.h"
+#include "fs/text.h"
 
-#include <optional>
+#include <algorithm>
 
 namespace mintfs::fs {
 namespace {
@@ -16,75 +19,53 @@ bool needs_quotes(std::string_view value) {
 // Writes the syntax of git-config(1), which has two kinds of quoting.
 class Writer {
  public:
+  explicit Writer(Text& out) : out_(out) {}
+
   void comment(std::string_view text) {
-    refuse_if(text.find_first_of(std::string_view("\n\0", 2)) != std::string_view::npos);
-    text_.append("# ").append(text).append("\n");
+    out_.refuse_if(text.find_first_of(std::string_view("\n\0", 2)) != std::string_view::npos);
+    out_.raw("# ").raw(text).raw("\n");
   }
 
   // Subsections know no escape but \" and \\; a newline or NUL cannot be written at all.
   void section(std::string_view name, std::string_view subsection) {
-    refuse_if(subsection.find_first_of(std::string_view("\n\0", 2)) != std::string_view::npos);
-    text_.append("[").append(name).append(" \"");
-    for (const char c : subsection) {
-      if (c == '"' || c == '\\') text_ += '\\';
-      text_ += c;
+    out_.refuse_if(subsection.find_first_of(std::string_view("\n\0", 2)) != std::string_view::npos);
+    out_.raw("[").raw(name).raw(" \"");
+    for (const char& c : subsection) {
+      if (c == '"' || c == '\\') out_.raw("\\");
+      out_.raw({&c, 1});
     }
-    text_.append("\"]\n");
+    out_.raw("\"]\n");
   }
 
   void entry(std::string_view key, std::string_view value) {
-    refuse_if(value.find('\0') != std::string_view::npos);
-    text_.append("\t").append(key).append(value.empty() ? " =" : " = ");
+    out_.refuse_if(value.find('\0') != std::string_view::npos);
+    out_.raw("\t").raw(key).raw(value.empty() ? " =" : " = ");
     if (needs_quotes(value))
       quoted(value);
     else
-      text_.append(value);
-    text_ += '\n';
-  }
-
-  // An entry whose value ends with something that is filled in later; returns where.
-  std::uint32_t open_entry(std::string_view key, std::string_view beginning) {
-    text_.append("\t").append(key).append(" = ").append(beginning);
-    const std::size_t at = text_.size();
-    text_ += '\n';
-    return static_cast<std::uint32_t>(at);
-  }
-
-  // Nothing when something could not be written.
-  std::optional<std::string> take() {
-    if (refused_) return std::nullopt;
-    return std::move(text_);
+      out_.raw(value);
+    out_.raw("\n");
   }
 
  private:
-  void refuse_if(bool condition) { refused_ = refused_ || condition; }
-
   void quoted(std::string_view value) {
-    text_ += '"';
-    for (const char c : value) {
+    out_.raw("\"");
+    for (const char& c : value) {
       if (c == '\n')
-        text_ += "\\n";
+        out_.raw("\\n");
       else if (c == '\t')
-        text_ += "\\t";
+        out_.raw("\\t");
       else if (c == '\b')
-        text_ += "\\b";
+        out_.raw("\\b");
       else if (c == '"' || c == '\\')
-        text_.append("\\").push_back(c);
+        out_.raw("\\").raw({&c, 1});
       else
-        text_ += c;  // CR too: only one that ends a line would be dropped, and the quote ends this one
+        out_.raw({&c, 1});  // CR too: only one that ends a line would be dropped, and the quote ends this one
     }
-    text_ += '"';
+    out_.raw("\"");
   }
 
-  std::string text_;
-  bool refused_ = false;
-};
-
-struct Target {
-  std::uint32_t index;  // in Lease::connectors
-  const broker::ConnectorConfig& connector;
-  std::string url;                    // of the connector at the proxy
-  std::vector<std::string> prefixes;  // empty: the whole host
+  Text& out_;
 };
 
 // The prefixes that hold all repositories of these rights; nothing when there are none such.
@@ -109,74 +90,49 @@ void rewrite(Writer& out, const Target& target, std::string_view prefix) {
     out.entry("insteadOf", spelling + std::string(prefix));
 }
 
-// In the filled text. The id is random: what looks like it is it.
-std::vector<std::uint32_t> places_of(std::string_view id, const Template& view) {
-  std::vector<std::uint32_t> places;
-  auto hole = view.holes.begin();
-  std::size_t filled = 0;
-  for (std::size_t at = view.text.find(id); at != std::string::npos; at = view.text.find(id, at + id.size())) {
-    for (; hole != view.holes.end() && hole->at <= at; ++hole) filled += broker::base64_size(1 + hole->token_size);
-    places.push_back(static_cast<std::uint32_t>(at + filled));
-  }
-  return places;
-}
-
 }  // namespace
 
-std::size_t Template::size() const {
-  std::size_t size = text.size();
-  for (const auto& hole : holes) size += broker::base64_size(1 + hole.token_size);
-  return size;
-}
-
-broker::Result<Template> render(const broker::Lease& lease, const broker::Connectors& connectors,
-                                std::string_view proxy_url, const TokenSize& token_size, std::string_view authorities) {
-  while (proxy_url.ends_with('/')) proxy_url.remove_suffix(1);
-  std::vector<Target> targets;
+void render_gitconfig(Text& text, const Scene& scene, const Proxy& proxy, const Targets& targets) {
+  std::vector<std::vector<std::string>> prefixes;  // by target; none: the whole host
   std::size_t text_by_prefix = 0;
-  for (std::uint32_t index = 0; index < lease.connectors.size(); ++index) {
-    const broker::ConnectorName& name = lease.connectors[index];
-    const auto found = connectors.find(name);
-    if (found == connectors.end()) continue;
-    const broker::ConnectorConfig& connector = found->second;
-    const auto& rights = lease.rights.restricts_repositories() ? lease.rights : connector.rights;
-    targets.push_back({index, connector,
-                       std::string(proxy_url) + "/namespaces/" + name.space + "/connectors/" + name.name + "/",
-                       prefixes_of(rights)});
-    for (const auto& prefix : targets.back().prefixes)
-      text_by_prefix += targets.back().url.size() + 4 * connector.address.text().size() + 5 * prefix.size() + 100;
+  for (const Target& target : targets) {
+    const auto& rights = scene.lease.rights.restricts_repositories() ? scene.lease.rights : target.connector.rights;
+    prefixes.push_back(prefixes_of(rights));
+    for (const auto& prefix : prefixes.back())
+      text_by_prefix += target.url.size() + 4 * target.connector.address.text().size() + 5 * prefix.size() + 100;
   }
   if (text_by_prefix > kMaxTextByPrefix)
-    for (Target& target : targets) target.prefixes.clear();
+    for (auto& each : prefixes) each.clear();
 
-  Writer out;
-  Template view;
-  out.comment("mintfs lease " + lease.id + ": generated at each open, do not copy.");
+  Writer out(text);
+  out.comment("mintfs lease " + scene.lease.id + ": generated at each open, do not copy.");
   for (const Target& target : targets) {
     out.section("http", target.url);
     out.entry("extraHeader", "");
-    view.holes.push_back({out.open_entry("extraHeader", "Authorization: Basic "), target.index,
-                          static_cast<std::uint32_t>(token_size(target.connector.name))});
+    text.raw("\textraHeader = Authorization: Basic ");
+    text.token(target.index, target.token_size, Template::Form::basic).raw("\n");
     out.entry("followRedirects", "false");
     // Neither http.proxy nor http_proxy, ALL_PROXY and the like: the token goes to our proxy alone.
     out.entry("proxy", "");
   }
-  if (!authorities.empty()) {
-    out.section("http", proxy_url);
-    out.entry("sslCAInfo", authorities);
+  if (!scene.authorities.empty()) {
+    out.section("http", proxy.url);
+    out.entry("sslCAInfo", scene.authorities);
   }
-  out.section("credential", proxy_url);
+  out.section("credential", proxy.url);
   out.entry("helper", "");
-  for (const Target& target : targets) {
-    if (target.prefixes.empty()) rewrite(out, target, "");
-    for (const auto& prefix : target.prefixes) rewrite(out, target, prefix);
+  for (std::size_t i = 0; i < targets.size(); ++i) {
+    if (prefixes[i].empty()) rewrite(out, targets[i], "");
+    for (const auto& prefix : prefixes[i]) rewrite(out, targets[i], prefix);
   }
-  auto text = out.take();
-  if (!text) return broker::Errc::internal;
-  view.text = std::move(*text);
-  view.text.shrink_to_fit();
-  view.ids = places_of(lease.id, view);
-  return view;
+}
+
+// A line names no path: git asks for one of its own, which no line has, where credential.useHttpPath is set.
+void render_git_credentials(Text& out, const Proxy& proxy, const Targets& targets) {
+  for (const Target& target : targets) {
+    out.plain(proxy.scheme).raw("://").plain(target.label).raw(":").token(target.index, target.token_size);
+    out.raw("@").plain(proxy.authority).raw("\n");
+  }
 }
 
 }  // namespace mintfs::fs

@@ -9,10 +9,11 @@
 namespace mintfs::fs {
 namespace {
 
-// node = serial * 8 + kind. Serials begin above zero, so 1 stays free for the root.
-constexpr int kKindBits = 3;
-
-constexpr char kAuthorities[] = "ca.crt";
+// node = high bits of the number, serial, low bits of the number. Serials begin above zero, so 1 stays free for
+// the root, and are microseconds since the epoch: 53 bits will do until the year 2255. Numbers below 8 make the
+// ids that they made when there were no others.
+constexpr int kLowBits = 3;
+constexpr int kSerialBits = 53;
 
 // Certificates are renewed while the kernel keeps the size of their file: newlines make up the difference.
 constexpr std::size_t padded(std::size_t size) {
@@ -23,7 +24,18 @@ constexpr std::size_t padded(std::size_t size) {
 // Whether the lease's files are this user's to open.
 bool is_inhabitant(const broker::Lease& lease, uid_t user) { return lease.pod || lease.uid == user; }
 
-constexpr Node node_of(std::uint64_t serial, std::uint64_t kind) { return serial << kKindBits | kind; }
+constexpr Node node_of(std::uint64_t serial, std::uint16_t number) {
+  return std::uint64_t{number} >> kLowBits << (kLowBits + kSerialBits) | serial << kLowBits |
+         (number & ((1u << kLowBits) - 1));
+}
+
+constexpr std::uint64_t serial_in(Node node) { return node >> kLowBits & ((std::uint64_t{1} << kSerialBits) - 1); }
+
+constexpr std::uint16_t number_in(Node node) {
+  return static_cast<std::uint16_t>(node >> (kLowBits + kSerialBits) << kLowBits | (node & ((1u << kLowBits) - 1)));
+}
+
+static_assert(number_in(node_of(1, Layout::kNumbers - 1)) == Layout::kNumbers - 1);
 
 std::uint32_t random_generation(broker::Random& random) {
   char bytes[sizeof(std::uint32_t)];
@@ -98,7 +110,7 @@ broker::Errc to_reason(std::errc error) noexcept {
   return Errc::internal;
 }
 
-Node directory_of(const broker::Lease& lease) { return node_of(lease.serial, 0); }
+Node directory_of(const broker::Lease& lease) { return node_of(lease.serial, Layout::kView); }
 
 Tree::Tree(broker::Broker& broker, SharedState& state, std::string mountpoint)
     : broker_(broker),
@@ -106,34 +118,58 @@ Tree::Tree(broker::Broker& broker, SharedState& state, std::string mountpoint)
       started_(broker.clock().now()),
       handles_(state, random_generation(scratch_.random)) {}
 
-Answer<Tree::Place> Tree::place_of(const Views&, Node node) {
-  if (node == kRoot) return Place{Kind::root, nullptr};
-  const auto kind = node & ((1 << kKindBits) - 1);
-  broker::LeasePtr lease = broker_.find_lease(std::uint64_t{node >> kKindBits});
-  if (kind > static_cast<Node>(Kind::authorities) || !lease) return std::errc::permission_denied;
-  if (static_cast<Kind>(kind) == Kind::authorities && !broker_.authorities()) return std::errc::permission_denied;
-  return Place{static_cast<Kind>(kind), std::move(lease)};
+Answer<Tree::Place> Tree::place_of(Views& views, Node node) {
+  if (node == kRoot) return Place{};
+  Place place{.lease = broker_.find_lease(serial_in(node))};
+  if (!place.lease) return std::errc::permission_denied;
+  place.view = &view_of(views, *place.lease);
+  if (number_in(node) == Layout::kView) return place;
+  place.entry = place.view->layout->find(number_in(node));
+  if (place.entry == nullptr || !is_there(*place.entry)) return std::errc::permission_denied;
+  return place;
 }
 
-Answer<const Template*> Tree::view_of(Views& views, const broker::Lease& lease) {
+bool Tree::is_there(const Layout::Entry& entry) const {
+  return entry.content != Content::authorities || broker_.authorities() != nullptr;
+}
+
+Tree::View& Tree::view_of(Views& views, const broker::Lease& lease) {
   const auto found = views.by_serial.find(lease.serial);
-  if (found != views.by_serial.end()) return found->second.get();
-  auto text = render(
-      lease, *broker_.connectors(), broker_.audience(),
-      [&](const broker::ConnectorName& name) { return broker_.token_size(lease, name); },
-      broker_.authorities() ? authorities_file(lease) : std::string());
+  if (found != views.by_serial.end()) return found->second;
+  std::string names;
+  for (const auto& name : lease.view()) names.append(name).append(" ");
+  std::erase_if(views.layouts, [&](const auto& each) { return each.first != names && each.second.expired(); });
+  auto& known = views.layouts[names];
+  View view{.layout = known.lock(), .texts = {}};
+  if (!view.layout) known = view.layout = std::make_shared<const Layout>(lease.view());
+  view.texts.resize(view.layout->texts().size());
+  return views.by_serial.emplace(lease.serial, std::move(view)).first->second;
+}
+
+Answer<const Template*> Tree::text_of(Views& views, const Place& place) {
+  Rendered& kept = place.view->texts[place.entry->text];
+  if (kept) return kept.get();
+  const broker::Lease& lease = *place.lease;
+  const auto connectors = broker_.connectors();
+  auto text = render(*place.entry->content,
+                     {.lease = lease,
+                      .connectors = *connectors,
+                      .proxy_url = broker_.audience(),
+                      .token_size = [&](const broker::ConnectorName& name) { return broker_.token_size(lease, name); },
+                      .authorities = broker_.authorities() ? authorities_file(lease) : std::string()});
   if (!text) return to_errno(broker::to_errc(text.error()));
   for (std::size_t at = 0; (at = text->text.find(lease.id, at)) != std::string::npos;)
     text->text.replace(at, lease.id.size(), lease.id.size(), '-');
-  return views.by_serial.emplace(lease.serial, shared(views, std::move(*text))).first->second.get();
+  kept = shared(views, std::move(*text));
+  return kept.get();
 }
 
-Tree::Text Tree::shared(Views& views, Template text) {
+Tree::Rendered Tree::shared(Views& views, Template text) {
   const std::size_t hash = std::hash<std::string>()(text.text);
   if (views.by_content.size() > 2 * views.by_serial.size() + 16)
     std::erase_if(views.by_content, [](const auto& each) { return each.second.expired(); });
   auto& known = views.by_content[hash];
-  Text same = known.lock();
+  Rendered same = known.lock();
   if (same && *same == text) return same;
   auto made = std::make_shared<const Template>(std::move(text));
   if (!same) known = made;  // another text of this hash keeps its place
@@ -141,28 +177,28 @@ Tree::Text Tree::shared(Views& views, Template text) {
 }
 
 std::string Tree::authorities_file(const broker::Lease& lease) const {
-  return mountpoint_ + (mountpoint_.ends_with('/') ? "" : "/") + lease.id + "/" + kAuthorities;
+  return mountpoint_ + (mountpoint_.ends_with('/') ? "" : "/") + lease.id + "/ca.crt";
 }
 
 Answer<std::size_t> Tree::size_of(Views& views, const Place& place) {
-  if (place.kind == Kind::authorities) {
+  if (place.entry->content == Content::authorities) {
     const auto authorities = broker_.authorities();
     if (!authorities) return std::errc::io_error;
     return padded(authorities->size());
   }
-  const auto view = view_of(views, *place.lease);
-  if (!view) return view.error();
-  return (*view)->size();
+  const auto text = text_of(views, place);
+  if (!text) return text.error();
+  return (*text)->size();
 }
 
 Answer<struct stat> Tree::attributes(Views& views, const Place& place) {
   struct stat attributes {};
-  const bool root = place.kind == Kind::root;
-  attributes.st_ino = root ? kRoot : node_of(place.lease->serial, static_cast<Node>(place.kind));
+  const bool root = place.is_root();
+  attributes.st_ino = root ? kRoot : node_of(place.lease->serial, place.number());
   attributes.st_uid = root ? geteuid() : place.lease->uid;
   attributes.st_gid = getegid();
   attributes.st_atim = attributes.st_mtim = attributes.st_ctim = to_timespec(root ? started_ : place.lease->opened);
-  if (is_file(place.kind)) {
+  if (place.is_file()) {
     const auto size = size_of(views, place);
     if (!size) return size.error();
     attributes.st_mode = S_IFREG | (place.lease->pod ? 0444 : 0400);
@@ -171,7 +207,10 @@ Answer<struct stat> Tree::attributes(Views& views, const Place& place) {
     attributes.st_blocks = (attributes.st_size + 511) / 512;
   } else {
     attributes.st_mode = S_IFDIR | (root ? 0711 : place.lease->pod ? 0555 : 0500);
-    attributes.st_nlink = place.kind == Kind::directory ? 3 : 2;  // find(1) trusts it
+    attributes.st_nlink = 2;  // and one for each directory in it: find(1) trusts it
+    if (!root)
+      for (const auto& entry : place.view->layout->entries())
+        if (!entry.content && entry.parent == place.number()) ++attributes.st_nlink;
   }
   return attributes;
 }
@@ -180,21 +219,18 @@ Answer<struct stat> Tree::lookup(Node parent, std::string_view name, uid_t calle
   auto views = views_.lock();
   const auto place = place_of(*views, parent);
   if (!place) return place.error();
-  if (place->kind == Kind::root) {
+  if (place->is_root()) {
     broker::LeasePtr lease = broker_.find_lease(name);
     if (!lease) return std::errc::no_such_file_or_directory;
     if (lease->pod && caller != 0 && caller != geteuid()) return std::errc::permission_denied;
-    return attributes(*views, Place{Kind::directory, std::move(lease)});
+    View* const view = &view_of(*views, *lease);
+    return attributes(*views, Place{.lease = std::move(lease), .view = view});
   }
-  if (is_file(place->kind)) return std::errc::not_a_directory;
+  if (place->is_file()) return std::errc::not_a_directory;
   if (!is_inhabitant(*place->lease, caller) && caller != 0) return std::errc::permission_denied;
-  if (place->kind == Kind::directory && name == ".gitconfig")
-    return attributes(*views, Place{Kind::gitconfig, place->lease});
-  if (place->kind == Kind::directory && name == "git") return attributes(*views, Place{Kind::git, place->lease});
-  if (place->kind == Kind::directory && name == kAuthorities && broker_.authorities())
-    return attributes(*views, Place{Kind::authorities, place->lease});
-  if (place->kind == Kind::git && name == "config") return attributes(*views, Place{Kind::git_config, place->lease});
-  return std::errc::no_such_file_or_directory;
+  const auto* const entry = place->view->layout->find(place->number(), name);
+  if (entry == nullptr || !is_there(*entry)) return std::errc::no_such_file_or_directory;
+  return attributes(*views, Place{.lease = place->lease, .view = place->view, .entry = entry});
 }
 
 Answer<struct stat> Tree::attributes(Node node) {
@@ -208,21 +244,18 @@ Answer<std::vector<Tree::Entry>> Tree::list(Node node, uid_t caller) {
   auto views = views_.lock();
   const auto place = place_of(*views, node);
   if (!place) return place.error();
-  if (place->kind == Kind::root) {
+  if (place->is_root()) {
     if (caller != geteuid()) return std::errc::permission_denied;
     return std::vector<Entry>{{".", kRoot, S_IFDIR}, {"..", kRoot, S_IFDIR}};
   }
-  if (is_file(place->kind)) return std::errc::not_a_directory;
+  if (place->is_file()) return std::errc::not_a_directory;
   if (!is_inhabitant(*place->lease, caller)) return std::errc::permission_denied;
-  const auto at = [&](Kind kind) { return node_of(place->lease->serial, static_cast<Node>(kind)); };
-  if (place->kind == Kind::git)
-    return std::vector<Entry>{
-        {".", node, S_IFDIR}, {"..", at(Kind::directory), S_IFDIR}, {"config", at(Kind::git_config), S_IFREG}};
-  std::vector<Entry> entries{{".", node, S_IFDIR},
-                             {"..", kRoot, S_IFDIR},
-                             {".gitconfig", at(Kind::gitconfig), S_IFREG},
-                             {"git", at(Kind::git), S_IFDIR}};
-  if (broker_.authorities()) entries.push_back({kAuthorities, at(Kind::authorities), S_IFREG});
+  const auto at = [&](std::uint16_t number) { return node_of(place->lease->serial, number); };
+  const Node above = place->entry == nullptr ? kRoot : at(place->entry->parent);
+  std::vector<Entry> entries{{".", node, S_IFDIR}, {"..", above, S_IFDIR}};
+  for (const auto& entry : place->view->layout->entries())
+    if (entry.parent == place->number() && is_there(entry))
+      entries.push_back({std::string(entry.name), at(entry.number), entry.content ? mode_t{S_IFREG} : mode_t{S_IFDIR}});
   return entries;
 }
 
@@ -238,21 +271,22 @@ Answer<std::uint64_t> Tree::open_file(Node node, int flags, const Caller& caller
   auto views = views_.lock();
   const auto place = place_of(*views, node);
   if (!place) return place.error();
-  if (!is_file(place->kind)) return std::errc::is_a_directory;
+  if (!place->is_file()) return std::errc::is_a_directory;
   const broker::Lease& lease = *place->lease;
   if (!is_inhabitant(lease, caller.uid)) return std::errc::permission_denied;
   if (lease.cgroup && !broker::is_in(caller.thread, *lease.cgroup)) return std::errc::permission_denied;
   if ((flags & O_ACCMODE) != O_RDONLY || (flags & O_TRUNC) != 0) return std::errc::read_only_file_system;
 
   if (handles_.count_of(lease.serial) >= kMaxHandlesPerLease) return std::errc::too_many_files_open;
-  return place->kind == Kind::authorities ? open_authorities(lease, caller.uid)
-                                          : open_minted(*views, lease, caller.uid);
+  return place->entry->content == Content::authorities ? open_authorities(lease, caller.uid)
+                                                       : open_minted(*views, *place, caller.uid);
 }
 
-Answer<std::uint64_t> Tree::open_minted(Views& views, const broker::Lease& lease, uid_t caller) {
-  const auto view = view_of(views, lease);
-  if (!view) return view.error();
-  const Template& text = **view;
+Answer<std::uint64_t> Tree::open_minted(Views& views, const Place& place, uid_t caller) {
+  const auto found = text_of(views, place);
+  if (!found) return found.error();
+  const Template& text = **found;
+  const broker::Lease& lease = *place.lease;
   const auto handle = handles_.take(caller, lease.serial, text.size());
   if (!handle) return handle;
   const auto error = fill(text, handles_.find(*handle)->content.data(), [&](const Template::Hole& hole, char* out) {

@@ -2,14 +2,15 @@
 //
 //   /                      0711, opens to the daemon's user only and lists no lease to it either
 //   /<lease id>/           0500, owner = the lease's uid
-//   /<lease id>/.gitconfig 0400, minted at each open
-//   /<lease id>/git/config 0400, the same
+//   /<lease id>/.gitconfig 0400, minted at each open, and so are the other files of fs/layout.h, which
+//                          the lease has asked for
 //   /<lease id>/ca.crt     0400, whom to trust for an https proxy, where that must be told
 //
 // For pods it is 0555 and 0444, and whoever gets there may open: that is where root has bind-mounted the
 // directory. From the mount itself only root comes to it, asked anew each time (may_be_kept).
 //
-// Node ids come from the lease's serial, so they are the same after a restart. The kernel does not
+// Node ids come from the lease's serial and the file's number in the layout, so they are the same after a
+// restart. The kernel does not
 // enforce modes here (no default_permissions, which would let root in): an open or a listing is for
 // the lease's uid only, and a read only for the uid that opened. Looking up is also for root, which
 // bind-mounts views into containers. A lease that is closed while its nodes are still cached answers
@@ -23,6 +24,7 @@
 #include "broker/metrics.h"
 #include "fs/answer.h"
 #include "fs/handles.h"
+#include "fs/layout.h"
 #include "fs/render.h"
 
 #include <cstdint>
@@ -96,29 +98,38 @@ class Tree {
   std::size_t kept_texts() { return views_.lock()->by_content.size(); }
 
  private:
-  enum class Kind : std::uint8_t { directory = 0, gitconfig = 1, git = 2, git_config = 3, authorities = 4, root = 8 };
-  struct Place {
-    Kind kind;
-    broker::LeasePtr lease;  // null for the root
+  using Rendered = std::shared_ptr<const Template>;
+  struct View {
+    std::shared_ptr<const Layout> layout;
+    std::vector<Rendered> texts;  // as Layout::texts(); null: not rendered yet
   };
-  using Text = std::shared_ptr<const Template>;
-  // What is kept for leases from the first look at their files until they close. Leases whose views differ
+  // What is kept for leases from the first look at their files until they close. Leases whose files differ
   // in the id alone share one text, in which the id is blotted out.
   struct Views {
-    std::unordered_map<std::uint64_t, Text> by_serial;
+    std::unordered_map<std::uint64_t, View> by_serial;
+    std::unordered_map<std::string, std::weak_ptr<const Layout>> layouts;       // by the configurations' names
     std::unordered_map<std::size_t, std::weak_ptr<const Template>> by_content;  // by hash
   };
+  // A node found: the root, where there is no lease; a lease's own directory, where there is no entry; or an entry.
+  struct Place {
+    broker::LeasePtr lease{};
+    View* view = nullptr;
+    const Layout::Entry* entry = nullptr;
 
-  static bool is_file(Kind kind) {
-    return kind == Kind::gitconfig || kind == Kind::git_config || kind == Kind::authorities;
-  }
+    bool is_root() const { return lease == nullptr; }
+    bool is_file() const { return entry != nullptr && entry->content; }
+    std::uint16_t number() const { return entry == nullptr ? Layout::kView : entry->number; }
+  };
+
   // Asked with the views locked: a lease that is found then is forgotten after whatever is kept now.
-  Answer<Place> place_of(const Views& locked, Node node);
-  Answer<const Template*> view_of(Views& views, const broker::Lease& lease);
-  static Text shared(Views& views, Template text);
+  Answer<Place> place_of(Views& locked, Node node);
+  static View& view_of(Views& views, const broker::Lease& lease);
+  bool is_there(const Layout::Entry& entry) const;
+  Answer<const Template*> text_of(Views& views, const Place& place);
+  static Rendered shared(Views& views, Template text);
   Answer<struct stat> attributes(Views& views, const Place& place);
   Answer<std::size_t> size_of(Views& views, const Place& place);
-  Answer<std::uint64_t> open_minted(Views& views, const broker::Lease& lease, uid_t caller);
+  Answer<std::uint64_t> open_minted(Views& views, const Place& place, uid_t caller);
   Answer<std::uint64_t> open_authorities(const broker::Lease& lease, uid_t caller);
   std::string authorities_file(const broker::Lease& lease) const;
   Answer<std::uint64_t> open_file(Node node, int flags, const Caller& caller);

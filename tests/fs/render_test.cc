@@ -26,6 +26,7 @@ struct Case {
   std::string proxy = std::string(kProxy);
   std::string id = std::string(kId);
   std::string authorities = {};
+  Content content = Content::gitconfig;
 };
 
 broker::Lease lease_of(const Case& given) {
@@ -36,11 +37,15 @@ broker::Lease lease_of(const Case& given) {
   return lease;
 }
 
-broker::Result<Template> render(const Case& given) {
-  return fs::render(
-      lease_of(given), *test::table_of(given.connectors), given.proxy,
-      [](const auto& name) { return token_for(name).size(); }, given.authorities);
+broker::Result<Template> render(const Case& given, const broker::Connectors& known) {
+  return fs::render(given.content, {.lease = lease_of(given),
+                                    .connectors = known,
+                                    .proxy_url = given.proxy,
+                                    .token_size = [](const auto& name) { return token_for(name).size(); },
+                                    .authorities = given.authorities});
 }
+
+broker::Result<Template> render(const Case& given) { return render(given, *test::table_of(given.connectors)); }
 
 std::string filled(const Case& given) {
   const Template view = render(given).value();
@@ -140,8 +145,7 @@ TEST(RenderLeaseId, IsFoundWhereItStandsInTheFilledText) {
 
 TEST(RenderUnknownConnector, IsLeftOut) {
   const Case given{{connector("gone", "https://gone.example"), connector("here", "https://here.example")}};
-  const auto view =
-      fs::render(lease_of(given), *test::table_of({given.connectors[1]}), kProxy, [](const auto&) { return 10; });
+  const auto view = render(given, *test::table_of({given.connectors[1]}));
   ASSERT_TRUE(view);
   EXPECT_EQ(view->text.find("gone"), std::string::npos);
   ASSERT_EQ(view->holes.size(), 1u);

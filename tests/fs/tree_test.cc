@@ -5,9 +5,11 @@
 #include <gtest/gtest.h>
 
 #include <atomic>
+#include <functional>
 #include <memory>
 #include <numeric>
 #include <set>
+#include <sstream>
 #include <thread>
 #include <vector>
 
@@ -31,6 +33,19 @@ class TreeTest : public testing::Test {
     const Node git = tree.lookup(directory, "git", of.uid)->st_ino;
     return {directory, tree.lookup(directory, ".gitconfig", of.uid)->st_ino, git,
             tree.lookup(git, "config", of.uid)->st_ino};
+  }
+
+  broker::LeasePtr with_every_file() {
+    broker::LeaseRequest request{.connectors = {"github"}, .uid = kOwner};
+    for (const auto each : broker::kConfigurations) request.configurations.emplace_back(to_string(each));
+    return broker.broker.open_lease({}, request).value();
+  }
+
+  Node node_at(const broker::Lease& of, const std::string& path) {
+    Node node = directory_of(of);
+    std::istringstream names(path);
+    for (std::string name; std::getline(names, name, '/');) node = tree.lookup(node, name, of.uid)->st_ino;
+    return node;
   }
 
   std::string content_of(std::uint64_t handle, std::size_t step = 1 << 20) {
@@ -84,6 +99,61 @@ TEST_F(TreeTest, GivesNodesThatDoNotChangeOverARestart) {
   EXPECT_TRUE(successor.open(nodes.gitconfig, O_RDONLY, {kOwner, getpid()})) << "the kernel need not look up again";
   const auto second = broker.open(kOwner);
   EXPECT_FALSE(distinct.contains(nodes_of(*second).gitconfig));
+}
+
+// The kernel holds node ids while one mintfsd follows another, so they are part of the interface.
+TEST_F(TreeTest, NumbersItsNodesAsEveryVersionDoes) {
+  const Node directory = lease->serial << 3;
+  EXPECT_EQ(nodes.directory, directory);
+  EXPECT_EQ(nodes.gitconfig, directory + 1);
+  EXPECT_EQ(nodes.git, directory + 2);
+  EXPECT_EQ(nodes.git_config, directory + 3);
+  const auto all = with_every_file();
+  const Node base = all->serial << 3;
+  const auto at = [&](const std::string& path) { return node_at(*all, path) - base; };
+  const auto number = [](Node each) { return each >> 3 << 56 | (each & 7); };
+  EXPECT_EQ(at(".netrc"), number(65));
+  EXPECT_EQ(at("pip/pip.conf"), number(68));
+  EXPECT_EQ(at(".config/pip"), number(18));
+  EXPECT_EQ(at(".kube/config"), number(84));
+}
+
+TEST_F(TreeTest, ServesEveryFileAtEveryPlaceAsLongAsItSays) {
+  const auto all = with_every_file();
+  std::set<Node> seen;
+  std::size_t files = 0;
+  const std::function<void(Node)> walk = [&](Node folder) {
+    const auto attributes = tree.attributes(folder).value();
+    std::size_t folders = 0;
+    for (const auto& entry : tree.list(folder, kOwner).value()) {
+      if (entry.name == "." || entry.name == "..") continue;
+      const auto found = tree.lookup(folder, entry.name, kOwner).value();
+      EXPECT_EQ(found.st_ino, entry.node) << entry.name;
+      EXPECT_EQ(found.st_mode & S_IFMT, entry.type) << entry.name;
+      EXPECT_TRUE(seen.insert(entry.node).second) << entry.name << ": a node is one file";
+      if (entry.type == S_IFDIR) {
+        ++folders;
+        walk(entry.node);
+        continue;
+      }
+      ++files;
+      const auto handle = tree.open(entry.node, O_RDONLY, {kOwner, getpid()}).value();
+      const std::string content = content_of(handle);
+      EXPECT_EQ(content.size(), static_cast<std::size_t>(found.st_size)) << entry.name;
+      EXPECT_EQ(tree.open(entry.node, O_RDONLY, {kOther, getpid()}).error(), std::errc::permission_denied);
+      EXPECT_EQ(tree.open(entry.node, O_RDWR, {kOwner, getpid()}).error(), std::errc::read_only_file_system);
+    }
+    EXPECT_EQ(attributes.st_nlink, folders + 2) << "find(1) trusts it";
+  };
+  walk(directory_of(*all));
+  EXPECT_EQ(files, 23u);
+
+  const auto another = SharedState::make();
+  Tree successor(broker.broker, *another);
+  for (const Node node : seen) EXPECT_EQ(successor.attributes(node)->st_ino, node) << "the same after a restart";
+  EXPECT_EQ(tree.attributes(directory_of(*lease) + (node_at(*all, ".netrc") - directory_of(*all))).error(),
+            std::errc::permission_denied)
+      << "another lease has not asked for it";
 }
 
 TEST_F(TreeTest, FindsOnlyWhatIsThere) {

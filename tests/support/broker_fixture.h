@@ -70,6 +70,14 @@ inline broker::ConnectorConfig connector(std::string_view name, std::string_view
   return made;
 }
 
+inline broker::ConnectorConfig connector_of(broker::ConnectorClass connector_class, std::string_view name,
+                                            std::string_view address,
+                                            const std::vector<std::string>& repositories = {}) {
+  broker::ConnectorConfig made = connector(name, address, repositories);
+  made.connector_class = connector_class;
+  return made;
+}
+
 inline broker::ConnectorsPtr table_of(const std::vector<broker::ConnectorConfig>& connectors) {
   broker::Connectors table;
   for (const auto& each : connectors) table.emplace(each.name, each);
