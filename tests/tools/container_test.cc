@@ -9,7 +9,7 @@ namespace {
 
 using Words = std::vector<std::string>;
 
-const ContainerLease kLease{.view = "/run/mintfs/fs/abc", .id = "abc", .uid = 1000, .gid = 100};
+const ContainerLease kLease{.view = {.path = "/run/mintfs/fs/abc", .id = "abc"}, .uid = 1000, .gid = 100};
 
 TEST(ContainerOptions, AreTheViewTheVariablesAndTheUser) {
   EXPECT_EQ(container_options(kLease, Via::env, false),
@@ -26,7 +26,7 @@ TEST(ContainerOptions, NameNoUserWhereRootInsideIsTheUserOutside) {
 
 TEST(ContainerOptions, RefuseAPathThatWouldBeTakenApart) {
   ContainerLease lease = kLease;
-  lease.view = "/run/a:b/abc";
+  lease.view.path = "/run/a:b/abc";
   EXPECT_THROW(container_options(lease, Via::env, false), std::runtime_error);
 }
 

@@ -14,12 +14,12 @@ std::optional<std::string> nothing_inherited(const std::string&) { return std::n
 }  // namespace
 
 std::vector<std::string> container_options(const ContainerLease& lease, Via via, bool rootless) {
-  const std::string view = lease.view.string();
+  const std::string view = lease.view.path.string();
   if (view.find(':') != std::string::npos)
     throw std::runtime_error("the view '" + view +
                              "' cannot be mounted into a container: there is a colon in its path");
   std::vector<std::string> options = {"--volume=" + view + ":" + view + ":ro"};
-  for (const auto& [name, value] : lease_variables(lease.view, lease.id, via, nothing_inherited))
+  for (const auto& [name, value] : lease_variables(lease.view, via, nothing_inherited))
     options.push_back("--env=" + name + "=" + value);
   if (!rootless) options.push_back("--user=" + std::to_string(lease.uid) + ":" + std::to_string(lease.gid));
   return options;

@@ -15,8 +15,7 @@ namespace mintfs::cli {
 enum class Engine { none, podman, docker };
 
 struct ContainerLease {
-  std::filesystem::path view;
-  std::string id;
+  LeaseView view;
   uid_t uid;
   gid_t gid;
 };

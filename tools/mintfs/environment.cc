@@ -1,5 +1,7 @@
 #include "mintfs/environment.h"
 
+#include "mintfs/tool_variables.h"
+
 #include <algorithm>
 #include <charconv>
 #include <cstdlib>
@@ -15,7 +17,7 @@ int entries(const std::optional<std::string>& count) {
   int value = 0;
   const char* const end = count->data() + count->size();
   const auto [stop, error] = std::from_chars(count->data(), end, value);
-  if (error != std::errc() || stop != end || value < 0 || value == std::numeric_limits<int>::max())
+  if (error != std::errc() || stop != end || value < 0 || value >= std::numeric_limits<int>::max() - 1)
     throw std::runtime_error("GIT_CONFIG_COUNT is set to '" + *count +
                              "', which git refuses; type: unset GIT_CONFIG_COUNT");
   return value;
@@ -29,38 +31,49 @@ bool is_false(std::string_view text) {
   return lower.empty() || lower == "false" || lower == "no" || lower == "off" || lower == "0";
 }
 
+void add_settings(Variables& variables, const Variables& settings, int count) {
+  variables.emplace_back("GIT_CONFIG_COUNT", std::to_string(count + static_cast<int>(settings.size())));
+  for (const auto& [key, value] : settings) {
+    const std::string index = std::to_string(count++);
+    variables.emplace_back("GIT_CONFIG_KEY_" + index, key);
+    variables.emplace_back("GIT_CONFIG_VALUE_" + index, value);
+  }
+}
+
 [[noreturn]] void refuse(const std::string& name) {
   throw std::runtime_error(name + " is set, so git would not look at the view; use --via env, or type: unset " + name);
 }
 
 }  // namespace
 
-Variables lease_variables(const std::filesystem::path& view, std::string_view lease, Via via,
-                          const Inherited& inherited) {
-  const std::string gitconfig = (view / ".gitconfig").string();
-  Variables variables;
+bool LeaseView::has(std::string_view configuration) const {
+  return std::find(configurations.begin(), configurations.end(), configuration) != configurations.end();
+}
+
+Variables lease_variables(const LeaseView& lease, Via via, const Inherited& inherited) {
+  const std::string gitconfig = (lease.path / ".gitconfig").string();
+  Variables variables, settings;  // settings: for GIT_CONFIG_COUNT
   switch (via) {
-    case Via::env: {
-      const int count = entries(inherited("GIT_CONFIG_COUNT"));
-      const std::string index = std::to_string(count);
-      variables = {{"GIT_CONFIG_COUNT", std::to_string(count + 1)},
-                   {"GIT_CONFIG_KEY_" + index, "include.path"},
-                   {"GIT_CONFIG_VALUE_" + index, gitconfig}};
+    case Via::env:
+      if (lease.has("gitconfig")) settings.emplace_back("include.path", gitconfig);
       break;
-    }
     case Via::global:
-      variables = {{"GIT_CONFIG_GLOBAL", gitconfig}};
+      if (lease.has("gitconfig")) variables = {{"GIT_CONFIG_GLOBAL", gitconfig}};
       break;
     case Via::xdg:
       if (inherited("GIT_CONFIG_GLOBAL")) refuse("GIT_CONFIG_GLOBAL");
-      variables = {{"XDG_CONFIG_HOME", view.string()}};
+      variables = {{"XDG_CONFIG_HOME", lease.path.string()}};
       break;
     case Via::system:
       if (!is_false(inherited("GIT_CONFIG_NOSYSTEM").value_or(""))) refuse("GIT_CONFIG_NOSYSTEM");
-      variables = {{"GIT_CONFIG_SYSTEM", gitconfig}};
+      if (lease.has("gitconfig")) variables = {{"GIT_CONFIG_SYSTEM", gitconfig}};
       break;
   }
-  variables.emplace_back("MINTFS_LEASE", lease);
+  // Behind the gitconfig, which resets the list of helpers for the proxy.
+  if (lease.has("git-credentials")) settings.emplace_back("credential.helper", credential_helper(lease.path));
+  if (!settings.empty()) add_settings(variables, settings, entries(inherited("GIT_CONFIG_COUNT")));
+  add_tool_variables(variables, lease, inherited);
+  variables.emplace_back("MINTFS_LEASE", lease.id);
   return variables;
 }
 

@@ -1,4 +1,4 @@
-// Which environment variables point git at the view of a lease.
+// Which environment variables point git, and other tools, at the view of a lease.
 //
 // Pure: what is inherited comes in as a function, nothing is set here.
 #pragma once
@@ -23,12 +23,22 @@ enum class Via {
 using Variables = std::vector<std::pair<std::string, std::string>>;
 using Inherited = std::function<std::optional<std::string>(const std::string& name)>;
 
-// What is to be set for a lease; GIT_CONFIG_COUNT continues behind the entries that are inherited.
+// A lease as its programs need to know it.
+struct LeaseView {
+  std::filesystem::path path;
+  std::string id;
+  std::vector<std::string> configurations = {"gitconfig"};
+  bool authorities = false;  // whether there is ca.crt
+
+  bool has(std::string_view configuration) const;
+};
+
+// What is to be set for a lease; GIT_CONFIG_COUNT continues behind the entries that are inherited. Git is
+// pointed at the view where that has a gitconfig.
 // Throws std::runtime_error when the inherited count is none (git itself would refuse to run), and where
 // git would not look at the view: Via::xdg with an inherited GIT_CONFIG_GLOBAL, Via::system with an
 // inherited GIT_CONFIG_NOSYSTEM.
-Variables lease_variables(const std::filesystem::path& view, std::string_view lease, Via via,
-                          const Inherited& inherited);
+Variables lease_variables(const LeaseView& lease, Via via, const Inherited& inherited);
 
 // Where the job's programs find the daemon, when it is not where they would look by themselves.
 void add_socket(Variables& variables, const std::filesystem::path& socket, const std::filesystem::path& own);

@@ -47,6 +47,7 @@ std::string describe(const json::object& lease) {
                        {"repositories", repositories(lease)},
                        {"refs", references(lease)},
                        {"labels", joined(lease.if_contains("labels"))},
+                       {"configurations", joined(lease.if_contains("configurations"))},
                        {"opened", text(lease, "opened")},
                        {"expires", text(lease, "expires")},
                        {"pid", text(lease, "pid")},
@@ -55,11 +56,12 @@ std::string describe(const json::object& lease) {
 }
 
 std::string to_environment(const ControlClient& client, const json::object& lease, Via via) {
-  const std::string path = text(lease, "path");
-  Variables variables = lease_variables(path, text(lease, "id"), via, own_variable);
+  const LeaseView view = lease_view(lease);
+  Variables variables = lease_variables(view, via, own_variable);
   add_socket(variables, client.socket(), client::default_socket());
   // Another user's git is configured elsewhere, and its view is closed to us.
-  if (text(lease, "uid") == std::to_string(::geteuid())) warn_of_rewrites(path, via, merged(environ, variables));
+  if (view.has("gitconfig") && text(lease, "uid") == std::to_string(::geteuid()))
+    warn_of_rewrites(view.path, via, merged(environ, variables));
   return export_lines(variables);
 }
 
@@ -71,7 +73,7 @@ gid_t group_of(uid_t uid) {
 // Quoted words of one line, for: eval "podman run $(...) IMAGE"
 std::string to_container(const json::object& lease, Via via, Engine engine) {
   const auto uid = lease.at("uid").to_number<uid_t>();
-  const ContainerLease inside{.view = text(lease, "path"), .id = text(lease, "id"), .uid = uid, .gid = group_of(uid)};
+  const ContainerLease inside{.view = lease_view(lease), .uid = uid, .gid = group_of(uid)};
   std::string line;
   for (const auto& option : container_options(inside, via, engine == Engine::podman && ::geteuid() != 0))
     line.append(line.empty() ? "" : " ").append(shell_quoted(option));

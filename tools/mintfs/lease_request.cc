@@ -5,6 +5,7 @@
 
 #include <boost/json.hpp>
 
+#include <algorithm>
 #include <charconv>
 #include <cstdlib>
 
@@ -47,6 +48,20 @@ json::object labels(const std::vector<std::string>& options) {
   return object;
 }
 
+// "a,b" and "c" are three. Whether there is such a configuration is the daemon's to say.
+json::array names(const std::vector<std::string>& lists) {
+  json::array array;
+  for (const std::string_view list : lists)
+    for (std::size_t at = 0; at <= list.size();) {
+      const std::size_t end = std::min(list.find(',', at), list.size());
+      if (end == at)
+        throw UsageError("--configuration: '" + std::string(list) + "' is not a list such as gitconfig,npmrc");
+      array.emplace_back(json::string_view(list.data() + at, end - at));
+      at = end + 1;
+    }
+  return array;
+}
+
 }  // namespace
 
 std::string keeping_lease(const std::string& id) {
@@ -55,6 +70,17 @@ std::string keeping_lease(const std::string& id) {
     throw UsageError(
         "--keep: MINTFS_LEASE does not name the job's own lease; open one first, with 'mintfs lease open'");
   return keeper;
+}
+
+LeaseView lease_view(const json::object& lease) {
+  LeaseView view{.path = std::string(lease.at("path").as_string()), .id = std::string(lease.at("id").as_string())};
+  if (const auto* list = lease.if_contains("configurations")) {  // a daemon that knows none has but the default
+    view.configurations.clear();
+    for (const auto& name : list->as_array()) view.configurations.emplace_back(name.as_string());
+  }
+  std::error_code error;
+  view.authorities = std::filesystem::exists(view.path / "ca.crt", error);
+  return view;
 }
 
 json::object lease_request(const LeaseOptions& options) {
@@ -77,6 +103,7 @@ json::object lease_request(const LeaseOptions& options) {
     request["cgroup"] = options.cgroup;
   }
   if (!options.origins.empty()) request["origins"] = json::array(options.origins.begin(), options.origins.end());
+  if (!options.configurations.empty()) request["configurations"] = names(options.configurations);
   if (options.exact_protocol) request["exact_protocol"] = true;
   if (options.read_only) request["operations"] = json::array{"fetch"};
   for (const auto& pattern : options.repositories)

@@ -1,6 +1,8 @@
 // From the options of `run` and `lease open` to the body of POST /v1/leases.
 #pragma once
 
+#include "mintfs/environment.h"
+
 #include <boost/json/object.hpp>
 
 #include <stdexcept>
@@ -24,6 +26,7 @@ struct LeaseOptions {
   std::vector<std::string> repositories{};
   std::vector<std::string> references{};
   std::vector<std::string> origins{};
+  std::vector<std::string> configurations{};  // names, or several in one with commas
   std::string pid{};
   std::string cgroup{};
   bool read_only = false;
@@ -32,6 +35,9 @@ struct LeaseOptions {
 
 // Only restrictions that were asked for are in it. Throws UsageError that names the option.
 boost::json::object lease_request(const LeaseOptions& options);
+
+// From the daemon's answer.
+LeaseView lease_view(const boost::json::object& lease);
 
 // The lease of the whole job, which keeps what one of its steps, of the lease `id`, has stored: the one that
 // MINTFS_LEASE names. Throws UsageError where there is none but that.

@@ -90,6 +90,9 @@ void add_lease_options(CLI::App& command, Invocation& invocation) {
                      "Tokens work from this address, network or 'unix' only; may be given again");
   command.add_option("--cgroup", lease.cgroup, "Only processes in this cgroup may read the view; 'self': yours")
       ->option_text("CGROUP|self");
+  list("--configuration", lease.configurations,
+       "Which tools' files the view holds (default: gitconfig); may be given again")
+      ->option_text("NAME,...");
   command.add_flag("--exact-protocol", lease.exact_protocol,
                    "What the job stores for http is not given for https, nor the other way round");
   list("--label", lease.labels, "A note on the lease; may be given again")->option_text("KEY=VALUE");

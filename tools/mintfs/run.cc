@@ -28,7 +28,7 @@ class OpenLease {
   OpenLease& operator=(const OpenLease&) = delete;
 
   std::string id() const { return client::text(lease_, "id"); }
-  std::filesystem::path view() const { return client::text(lease_, "path"); }
+  LeaseView view() const { return lease_view(lease_); }
 
  private:
   const ControlClient& client_;
@@ -42,14 +42,15 @@ struct Start {
 
 Start start_of(const ControlClient& client, const OpenLease& lease, Via via, Engine engine,
                const std::vector<std::string>& command) {
+  const LeaseView view = lease.view();
   if (engine == Engine::none) {
-    Variables variables = lease_variables(lease.view(), lease.id(), via, own_variable);
+    Variables variables = lease_variables(view, via, own_variable);
     add_socket(variables, client.socket(), client::default_socket());
     auto environment = merged(environ, variables);
-    warn_of_rewrites(lease.view(), via, environment);
+    if (view.has("gitconfig")) warn_of_rewrites(view.path, via, environment);
     return {.command = command, .environment = std::move(environment)};
   }
-  const ContainerLease inside{.view = lease.view(), .id = lease.id(), .uid = ::geteuid(), .gid = ::getegid()};
+  const ContainerLease inside{.view = view, .uid = ::geteuid(), .gid = ::getegid()};
   const bool rootless = engine == Engine::podman && inside.uid != 0;
   return {.command = in_container(engine, command, container_options(inside, via, rootless)),
           .environment = merged(environ, {})};
@@ -73,7 +74,7 @@ int run(const ControlClient& client, const LeaseOptions& options, Via via, Engin
   request["pid"] = "self";
   // Refuses a bad inherited variable or a command that starts no container before anything is opened.
   if (engine == Engine::none)
-    lease_variables("/", "", via, own_variable);
+    lease_variables({.path = "/", .id = ""}, via, own_variable);
   else
     in_container(engine, command, {});
   std::optional<OpenLease> lease;

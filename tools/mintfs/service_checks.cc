@@ -175,11 +175,13 @@ void check_gitconfig(const client::ControlClient& client, std::vector<Finding>& 
         text(connector, "allowed") == "true" && names.size() < kMostConnectors)
       names.emplace_back(text(connector, "name"));
   if (names.empty()) return;
-  lease_variables("/", "", Via::env, own_variable);  // refuses a bad inherited variable before anything is opened
+  lease_variables({.path = "/", .id = ""}, Via::env,
+                  own_variable);  // refuses a bad inherited variable before anything is opened
   const auto lease = client.open_lease(
       {{"connectors", std::move(names)}, {"ttl", 120}, {"labels", {{"purpose", "check"}}}, {"pid", "self"}});
   const std::string view = text(lease, "path");
-  auto warnings = check_rewrites(view, Via::env, merged(environ, lease_variables(view, "", Via::env, own_variable)));
+  auto warnings = check_rewrites(view, Via::env,
+                                 merged(environ, lease_variables({.path = view, .id = ""}, Via::env, own_variable)));
   client.close_lease(text(lease, "id"));
   if (warnings.empty()) warnings.push_back({State::ok, "gitconfig", "has no line that wins over a lease"});
   findings.insert(findings.end(), warnings.begin(), warnings.end());
