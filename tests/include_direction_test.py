@@ -40,6 +40,8 @@ CREDENTIALS = "proxy/credentials/"
 KEEPER_LINES = 300
 #: The daemon as a whole, which sees all folders.
 WHOLE = ("src/main.cc", "src/daemon.h", "src/daemon.cc")
+#: Who speaks gRPC.
+GRPC = "src/csi/"
 _SOURCES = ("*.h", "*.cc")
 _SIBLINGS = {"broker", "fs", "proxy", "csi", "kube"}
 
@@ -66,6 +68,8 @@ def _judge(name: str, header: str, system: bool) -> str | None:
     if "fuse" in header and system and header != "linux/fuse.h":
         mount = name.startswith(("src/fs/mount.", "src/fs/mount_operations."))
         return None if mount else "only src/fs/mount.* and src/fs/mount_operations.* speak libfuse"
+    if header.startswith(("grpc", "google/protobuf")) or header.endswith(".pb.h"):
+        return None if name.startswith(GRPC) else "only src/csi speaks gRPC"
     if system or name in WHOLE or name.startswith(INSIDERS):
         return None
     if ".." in header.split("/"):
@@ -98,6 +102,8 @@ def test_every_include_goes_the_right_way() -> None:
         ("src/broker/token.h", '#include "fs/render.h"'),
         ("src/fs/tree.cc", '#include "proxy/request.h"'),
         ("src/fs/tree.cc", "#include <fuse_lowlevel.h>"),
+        ("tools/client/http.cc", "#include <grpcpp/grpcpp.h>"),
+        ("src/kube/client.cc", '#include "csi.pb.h"'),
         ("src/fs/render.h", "#include <fuse3/fuse.h>"),
         ("src/proxy/relay.cc", '#include "fs/tree.h"'),
         ("src/proxy/relay.cc", "# include \"csi/node.h\""),
@@ -134,6 +140,8 @@ def test_a_keeper_that_has_grown_is_found(tmp_path: Path) -> None:
     "name, line",
     [
         ("src/main.cc", '#include "proxy/server.h"'),
+        ("src/csi/node.h", '#include "csi.grpc.pb.h"'),
+        ("src/csi/node.h", '#include "client/control_client.h"'),
         ("src/fs/mount.cc", "#include <fuse_lowlevel.h>"),
         ("src/proxy/relay.cc", '#include "proxy/credentials/basic.h"'),
         ("src/proxy/relay.cc", '#include "broker/broker.h"'),
