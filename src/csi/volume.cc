@@ -180,12 +180,11 @@ std::string read_rights(const Attributes& attributes, Volume& volume) {
 
 std::string read_configurations(const Attributes& attributes, Volume& volume) {
   const auto list = split(attributes.configurations.empty() ? "gitconfig" : attributes.configurations);
-  if (!list) return "'configuration.names' is a list such as 'gitconfig'";
+  if (!list) return "'configuration.names' is a list such as 'gitconfig,npmrc'";
+  // Which there are, the daemon knows and says.
   for (const auto& name : *list)
-    if (name != "gitconfig")
-      return "the configuration " + in_quotes(name) + " in 'configuration.names' is unknown; known is gitconfig";
-  if (!attributes.parameters.empty())
-    return "the configuration gitconfig has no parameters; leave 'configuration.params' out";
+    if (!is_dns_name(name, 63)) return in_quotes(name) + " in 'configuration.names' is no name of a configuration";
+  if (!attributes.parameters.empty()) return "no configuration has parameters; leave 'configuration.params' out";
   volume.configurations = *list;
   return {};
 }
@@ -242,7 +241,7 @@ grpc::Status read_volume(const ::csi::v1::NodePublishVolumeRequest& request, con
   if (auto status = read_place(request.volume_id(), request.target_path(), settings, volume.target); !status.ok())
     return status;
   volume.id = request.volume_id();
-  if (auto wrong = complaint_about(request, settings, volume); !wrong.empty()) return malformed(std::move(wrong));
+  if (auto wrong = complaint_about(request, settings, volume); !wrong.empty()) return malformed(wrong);
   for (const auto& name : volume.connectors) {
     const std::string space = name.substr(0, name.find('/'));
     const auto& shared = settings.shared_namespaces;
@@ -287,6 +286,7 @@ json::object Volume::lease_request(const Settings& settings, const std::string& 
   if (!account.empty()) labels["pod.serviceaccount"] = account.substr(0, kMaxLabel);
   json::object request = {{"connectors", to_array(connectors)},
                           {"pod", space + "/" + pod},
+                          {"configurations", to_array(configurations)},
                           {"ttl", settings.lease_ttl},
                           {"labels", std::move(labels)}};
   if (!repositories.empty()) request["repositories"] = to_array(repositories);

@@ -59,6 +59,9 @@ TEST(Volume, IsReadAsAPodAsksForIt) {
   EXPECT_EQ(volume.about(), "connector demo/test-connector");
   const auto lease = volume.lease_request({}, "");
   EXPECT_EQ(lease.at("pod"), "demo/git-clone");
+  EXPECT_EQ(boost::json::serialize(lease.at("configurations")), R"(["gitconfig"])");
+  EXPECT_EQ(volume_of(with("configuration.names", "")).configurations, volume.configurations) << "the default";
+  EXPECT_THAT(volume_of(with("configuration.names", "npmrc, netrc")).configurations, ElementsAre("npmrc", "netrc"));
   for (const auto* absent : {"uid", "repositories", "token_ttl", "cgroup"}) EXPECT_FALSE(lease.contains(absent));
   EXPECT_EQ(volume.lease_request({}, "/kubepods/pod1").at("cgroup"), "/kubepods/pod1");
 }
@@ -194,6 +197,7 @@ TEST(Volume, HasAFingerprintOfAllThatWasAskedFor) {
   EXPECT_TRUE(seen.contains(volume_of(good()).fingerprint()));
   for (const auto& [name, value] :
        std::vector<std::pair<std::string, std::string>>{{"connector.name", "other"},
+                                                        {"configuration.names", "gitconfig,netrc"},
                                                         {"repositories", "acme/app"},
                                                         {"repositories", "acme/app,acme/lib"},
                                                         {"operations", "fetch"},

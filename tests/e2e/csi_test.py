@@ -111,6 +111,12 @@ def test_the_mount_allows_nothing_but_reading(kubelet: Kubelet) -> None:
     assert {"ro", "nosuid", "nodev", "noexec"} <= options, options
 
 
+def test_the_view_has_the_files_of_the_configurations(kubelet: Kubelet) -> None:
+    pod = Pod(kubelet, configuration_names="gitconfig, netrc").publish()
+    assert {".gitconfig", ".netrc"} <= set(os.listdir(pod.target))
+    assert "machine" in (pod.target / ".netrc").read_text()
+
+
 def test_the_lease_says_whose_it_is(kubelet: Kubelet, mintfs: Daemon) -> None:
     pod = Pod(kubelet, repositories="acme/*", operations="fetch", token_expiration="10m").publish()
     (lease,) = mintfs.control_api("GET", "/v1/leases")[1]["leases"]
@@ -354,7 +360,8 @@ def test_grpc_prints_nothing_of_a_request(mintfs: Daemon, tmp_path: Path, stubs:
         ({"connector_name": ""}, "INVALID_ARGUMENT", ["connector.name", "connectors"]),
         ({"connectors": "git"}, "INVALID_ARGUMENT", ["one of them"]),
         ({"connector_namespace": "a/b"}, "INVALID_ARGUMENT", ["connector.namespace"]),
-        ({"configuration_names": "npmrc-of-old"}, "INVALID_ARGUMENT", ["'npmrc-of-old'", "known"]),
+        ({"configuration_names": "gitconfig,npmrc-of-old"}, "INVALID_ARGUMENT", ["npmrc-of-old", "gitconfig"]),
+        ({"configuration_names": "../x"}, "INVALID_ARGUMENT", ["'../x'"]),
         ({"configuration_params": "x=y"}, "INVALID_ARGUMENT", ["configuration.params"]),
         ({"token_expiration": "soon"}, "INVALID_ARGUMENT", ["token.expiration", "'soon'"]),
         ({"token_expiration": "31m"}, "INVALID_ARGUMENT", ["default/git", "token.ttl"]),

@@ -1,0 +1,163 @@
+"""deploy/kubernetes: it renders, says what the driver needs, and its script hands a node over to the next pod."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from support.git_server import GitServer
+from support.job import Job
+from support.mintfs import BUILD, KEEPER, MINTFSD, REPOSITORY, Daemon, base_environment, connector
+from support.waiting import DEADLINE, eventually
+
+Rendered = Callable[..., dict[str, Any]]
+
+
+@pytest.fixture(scope="module")
+def rendered() -> Rendered:
+    """Finds one object of what `kubectl apply -k` would send."""
+    assert shutil.which("kubectl"), "kubectl is not there: run tools/setup --test"
+    done = subprocess.run(["kubectl", "kustomize", REPOSITORY / "deploy/kubernetes"], capture_output=True, text=True,
+                          env=base_environment(HOME="/nonexistent"), timeout=DEADLINE)  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    objects = list(yaml.safe_load_all(done.stdout))
+
+    def find(kind: str, name: str) -> dict[str, Any]:
+        (found,) = [each for each in objects if each["kind"] == kind and each["metadata"]["name"] == name]
+        return found
+
+    find.all = objects  # type: ignore[attr-defined]
+    return find
+
+
+def _containers(daemonset: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    return {each["name"]: each for each in daemonset["spec"]["template"]["spec"]["containers"]}
+
+
+def test_everything_has_a_name_and_a_place(rendered: Rendered) -> None:
+    for each in rendered.all:  # type: ignore[attr-defined]
+        assert each["apiVersion"] and each["kind"] and each["metadata"]["name"]
+        if each["kind"] in ("DaemonSet", "ConfigMap", "Service", "ServiceAccount"):
+            assert each["metadata"]["namespace"] == "connectors-system", each
+
+
+def test_kubelet_is_told_what_the_driver_needs(rendered: Rendered) -> None:
+    driver = rendered("CSIDriver", "connectors-csi")
+    assert driver["metadata"]["labels"]["security.kubernetes.io/csi-ephemeral-volume-profile"] == "restricted"
+    spec = driver["spec"]
+    assert spec["volumeLifecycleModes"] == ["Ephemeral"] and spec["tokenRequests"] == [{"audience": "mintfs"}]
+    assert spec["attachRequired"] is False and spec["podInfoOnMount"] is True and spec["requiresRepublish"] is True
+    assert spec["fsGroupPolicy"] == "None"
+
+
+@pytest.mark.parametrize("name", ["mintfs-node", "mintfs-csi"])
+def test_what_runs_on_the_nodes_fits_together(rendered: Rendered, name: str) -> None:
+    daemonset = rendered("DaemonSet", name)
+    spec = daemonset["spec"]["template"]["spec"]
+    labels = daemonset["spec"]["template"]["metadata"]["labels"]
+    assert daemonset["spec"]["selector"]["matchLabels"].items() <= labels.items()
+    assert spec["priorityClassName"] == "system-node-critical" and spec["tolerations"] == [{"operator": "Exists"}]
+    assert spec["automountServiceAccountToken"] is False and rendered("ServiceAccount", spec["serviceAccountName"])
+    volumes = {each["name"] for each in spec["volumes"]}
+    for container in spec["containers"]:
+        security = container["securityContext"]
+        mounts = {each["name"]: each for each in container["volumeMounts"]}
+        assert set(mounts) <= volumes
+        assert security["readOnlyRootFilesystem"] and "memory" in container["resources"]["limits"]
+        propagates = any(each.get("mountPropagation") == "Bidirectional" for each in mounts.values())
+        assert bool(security.get("privileged")) == propagates, "Kubernetes refuses the one, nothing needs the other"
+        if not propagates:
+            assert security["capabilities"] == {"drop": ["ALL"]} and not security["allowPrivilegeEscalation"]
+
+
+def test_the_driver_sees_the_mounts_of_the_daemon_and_kubelet_those_of_the_driver(rendered: Rendered) -> None:
+    csi = _containers(rendered("DaemonSet", "mintfs-csi"))
+    mounts = {each["mountPath"]: each.get("mountPropagation") for each in csi["csi"]["volumeMounts"]}
+    assert mounts["/run/mintfs"] == "HostToContainer" and mounts["/var/lib/kubelet/pods"] == "Bidirectional"
+    assert csi["csi"]["livenessProbe"]["httpGet"]["port"] == 9808 and "--health-port=9808" in csi["liveness"]["args"]
+    path = "--kubelet-registration-path=/var/lib/kubelet/plugins/connectors-csi/csi.sock"
+    assert path in csi["registrar"]["args"]
+    # Every option is one that the program knows.
+    command = [str(BUILD / "mintfs-csi"), *csi["csi"]["args"], "--version"]
+    assert subprocess.run(command, capture_output=True, timeout=DEADLINE).returncode == 0
+
+
+def test_the_configuration_is_one(rendered: Rendered, tmp_path: Path, password: Path) -> None:
+    text = rendered("ConfigMap", "mintfs-config")["data"]["mintfs.toml"]
+    file = tmp_path / "mintfs.toml"
+    uncommented = text.replace("# [[", "[[").replace("# name ", "name ").replace("# address", "address").replace("# auth", "auth")
+    assert uncommented.count("#") == 1
+    for each in (text, uncommented.replace("/etc/mintfs/secrets/github", str(password))):
+        file.write_text(each)
+        done = subprocess.run([BUILD / "mintfs", "config", "check", file], capture_output=True, text=True, timeout=DEADLINE)
+        assert done.returncode == 0, done.stderr + done.stdout
+    service = rendered("Service", "connectors-proxy-service")["spec"]
+    assert service["internalTrafficPolicy"] == "Local" and service["ports"][0]["targetPort"] == 8418
+    assert 'listen = "0.0.0.0:8418"' in text and "connectors-proxy-service.connectors-system.svc" in text
+
+
+@pytest.mark.root
+def test_a_new_pod_takes_the_node_over_and_the_old_one_ends_without_harm(
+    rendered: Rendered, server: GitServer, password: Path, start_mintfs: Callable[..., Daemon],
+    new_job: Callable[..., Job], tmp_path: Path,
+) -> None:  # fmt: skip
+    """Both run the script of the manifest, as the old and the new pod of a surge do."""
+    strategy = rendered("DaemonSet", "mintfs-node")["spec"]["updateStrategy"]["rollingUpdate"]
+    assert strategy == {"maxSurge": 1, "maxUnavailable": 0}
+    container = _containers(rendered("DaemonSet", "mintfs-node"))["mintfsd"]
+    assert container["command"] == ["sh", "-c"]
+    mintfs = start_mintfs(connector("git", server.url, password), ready=False)
+    keeper = f"{KEEPER} --socket {tmp_path}/keeper.sock"
+    script = container["args"][0].replace("mintfs-keeper --", f"{keeper} -- ").replace("mintfsd --", f"{MINTFSD} --")
+    script = script.replace("/etc/mintfs/mintfs.toml", str(mintfs.config))
+
+    with ExitStack() as pods:
+
+        def start() -> subprocess.Popen[bytes]:
+            with mintfs.log_file.open("ab") as log:
+                pod = subprocess.Popen(["sh", "-c", script], stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                                       env=base_environment(HOME=tmp_path), start_new_session=True)  # fmt: skip
+            pods.callback(_end, pod)
+            return pod
+
+        old = start()
+        before = mintfs.pid
+        job = new_job(mintfs.open_lease())
+        mount = os.stat(mintfs.mount).st_dev
+        new = start()
+        eventually("the old keeper has ended", lambda: not _children(old, KEEPER.name))
+        eventually("the new one serves", lambda: _children(new, KEEPER.name) and mintfs.pid)
+        assert old.poll() is None, "started again it would take everything back"
+        assert job.token()
+        old.terminate()
+        assert old.wait(DEADLINE) in (0, 128 + signal.SIGTERM)
+        job.clone(f"{server.url}/acme/app.git")
+        assert os.stat(mintfs.mount).st_dev == mount, "it is the mount that the running pods have"
+        os.kill(before, signal.SIGKILL)  # with the old pod's processes, as a container's end does it
+        mintfs.wait_for_successor_of(before)
+        job.clone(f"{server.url}/acme/app.git", to="again")
+        new.terminate()
+        new.wait(DEADLINE)
+    assert not os.path.ismount(mintfs.mount)
+
+
+def _children(shell: subprocess.Popen[bytes], name: str) -> list[int]:
+    """The running children of a process with this name."""
+    found = subprocess.run(["ps", "-o", "pid=,stat=,comm=", "--ppid", str(shell.pid)], capture_output=True, text=True).stdout
+    rows = [line.split() for line in found.splitlines()]
+    return [int(pid) for pid, state, command in rows if command == name[:15] and not state.startswith("Z")]
+
+
+def _end(pod: subprocess.Popen[bytes]) -> None:
+    if pod.poll() is None:
+        os.killpg(pod.pid, signal.SIGKILL)
+        pod.wait()
