@@ -23,6 +23,6 @@ broker::Errc to_errc(std::string_view reason) noexcept;
 grpc::Status to_status(const client::Refused& refusal, const std::string& about);
 grpc::Status to_status(const client::Unreachable& failure, const std::string& about);
 
-inline grpc::Status malformed(std::string message) { return {grpc::StatusCode::INVALID_ARGUMENT, std::move(message)}; }
+inline grpc::Status malformed(const std::string& message) { return {grpc::StatusCode::INVALID_ARGUMENT, message}; }
 
 }  // namespace mintfs::csi
