@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import subprocess
 from collections.abc import Callable, Iterator, Sequence
@@ -10,59 +9,18 @@ from pathlib import Path
 
 import pytest
 
+from support.cgroup import Group, unified
 from support.git_server import GitServer
 from support.job import Job
-from support.mintfs import MINTFS, STRANGER, Daemon, Lease, as_user, connector, token_in
+from support.mintfs import MINTFS, STRANGER, Daemon, Lease, connector, token_in
 from support.waiting import DEADLINE, eventually
 
 pytestmark = pytest.mark.root
 
 
-def _unified() -> Path:
-    """Where cgroup version 2 is mounted."""
-    with open("/proc/self/mountinfo") as table:
-        for line in table:
-            if line.split(" - ")[1].split()[0] == "cgroup2":
-                return Path(line.split()[4])
-    pytest.skip("no cgroup version 2 is mounted")
-
-
-class Group:
-    """A control group; what is started in it is there before its first instruction."""
-
-    def __init__(self, folder: Path, root: Path) -> None:
-        self.folder, self.path = folder, f"/{folder.relative_to(root)}"
-        self._root = root
-        folder.mkdir()
-
-    def child(self, name: str) -> Group:
-        return Group(self.folder / name, self._root)
-
-    def command(self, *command: str | Path, uid: int | None = None) -> list[str]:
-        enter = 'echo $$ >"$1/cgroup.procs" && shift && exec "$@"'
-        user = as_user(os.getuid() if uid is None else uid)
-        return ["sh", "-ec", enter, "sh", str(self.folder), *user, *map(str, command)]
-
-    def run(self, *command: str | Path, uid: int | None = None, **options: object) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(self.command(*command, uid=uid), capture_output=True, text=True, timeout=DEADLINE,
-                              cwd="/", **options)  # type: ignore[call-overload,no-any-return]  # fmt: skip
-
-    def remove(self) -> None:
-        with contextlib.suppress(OSError):
-            (self.folder / "cgroup.kill").write_text("1")  # ends what a failed test has left in it
-
-        def gone() -> bool:
-            with contextlib.suppress(OSError):
-                for folder, _, _ in os.walk(self.folder, topdown=False):
-                    os.rmdir(folder)
-            return not self.folder.exists()
-
-        eventually("the group is empty", gone)
-
-
 @pytest.fixture
 def new_group(tmp_path: Path) -> Iterator[Callable[[str], Group]]:
-    root, made = _unified(), []
+    root, made = unified(), []
 
     def make(name: str) -> Group:
         made.append(Group(root / f"{tmp_path.name}-{name}", root))
@@ -99,7 +57,7 @@ def _assert_only_inside(lease: Lease, inside: Sequence[Group], outside: Sequence
 def test_only_processes_of_the_group_and_below_read_the_view(
     kept: Daemon, group: Group, new_group: Callable[[str], Group]
 ) -> None:
-    child, grandchild = group.child("step"), Group(group.folder / "step/inner", _unified())
+    child, grandchild = group.child("step"), Group(group.folder / "step/inner", unified())
     other, prefix = new_group("other"), new_group("job2")  # whose path begins like the group's
     lease = _open_in(group, kept, "--cgroup", "self")
     inside, outside = [group, child, grandchild], [other, prefix]
@@ -120,7 +78,7 @@ def test_a_group_can_be_named_by_its_path(mintfs: Daemon, group: Group, new_grou
 
 
 def test_a_group_that_is_made_later_can_be_named_before(mintfs: Daemon, tmp_path: Path) -> None:
-    root = _unified()
+    root = unified()
     lease = mintfs.open_lease("--cgroup", f"/{tmp_path.name}-later")
     group = Group(root / f"{tmp_path.name}-later", root)
     try:
@@ -152,7 +110,7 @@ def test_a_handle_that_was_opened_inside_is_read_by_who_holds_it(mintfs: Daemon,
     """As with every file: open(2) is where rights are checked, and a handle can be given away."""
     lease = _open_in(group, mintfs, "--cgroup", "self")
     read = 'exec 3<"$1"; echo $$ >"$2/cgroup.procs"; cat <&3; cat "$1"'
-    done = group.run("sh", "-c", read, "sh", lease.gitconfig, _unified())
+    done = group.run("sh", "-c", read, "sh", lease.gitconfig, unified())
     assert done.stdout.count("extraHeader = Authorization") == 1 and "Permission denied" in done.stderr
 
 

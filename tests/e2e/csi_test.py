@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
@@ -13,6 +14,7 @@ import grpc
 import pytest
 
 from support import podman
+from support.cgroup import Group, unified
 from support.csi import SERVICE_ACCOUNT_TOKEN, Driver, Kubelet, Pod, mounts_below, running
 from support.git_server import GitServer
 from support.mintfs import STRANGER, Daemon, as_user, base_environment, connector, token_in
@@ -106,7 +108,24 @@ def test_any_user_of_the_pod_reads_and_nobody_else_finds_the_way(kubelet: Kubele
     assert mintfs.leases() == [], "it is found again though the kernel has forgotten its name"
 
 
-def test_the_mount_allows_nothing_but_reading(kubelet: Kubelet) -> None:
+def test_a_lease_can_be_bound_to_the_pods_control_group(mintfs: Daemon, start_driver: Callable[..., Kubelet]) -> None:
+    root = unified()
+    pod = Pod(start_driver(mintfs, "--pod-cgroups", root))
+    code, message = pod.refusal()
+    assert code == "UNAVAILABLE" and pod.uid in message and "control group" in message and mintfs.leases() == []
+    group = Group(root / f"pod{pod.uid}", root)
+    try:
+        pod.publish()
+        assert "Authorization" in group.run("cat", pod.gitconfig).stdout
+        assert "Authorization" in group.child("container").run("cat", pod.gitconfig, uid=1000).stdout
+        assert _read(pod) == "" and _read(pod, 1000) == "", "from outside of the pod"
+    finally:
+        group.remove()
+
+
+def test_the_mount_allows_nothing_but_reading(kubelet: Kubelet, mintfs: Daemon) -> None:
+    """Whatever became of the daemon's own mount, of which it is a copy."""
+    subprocess.run(["mount", "-o", "remount,bind,rw,suid,dev,exec", str(mintfs.mount)], check=True)
     options = set(Pod(kubelet).publish().mount()[5].split(","))
     assert {"ro", "nosuid", "nodev", "noexec"} <= options, options
 
@@ -291,12 +310,16 @@ def test_a_driver_that_was_killed_goes_on_where_it_was(kubelet: Kubelet, mintfs:
 
 
 def test_leases_of_others_are_left_alone(kubelet: Kubelet, mintfs: Daemon) -> None:
-    lease = mintfs.open_lease("--label", "csi.driver=connectors-csi")
+    """A person's, and those of another driver or kubelet on the node; only an orphan of its own goes."""
     kubelet.driver.stop()
+    ours, theirs = f"csi.kubelet={kubelet.driver.kubelet}", "csi.kubelet=/var/lib/other"
+    name, other = "csi.driver=connectors-csi", "csi.driver=other-csi"
+    others = [mintfs.open_lease(*[word for label in labels for word in ("--label", label)]).id
+              for labels in ([], [name], [ours], [name, theirs], [other, ours])]  # fmt: skip
+    mintfs.open_lease("--label", name, "--label", ours)
     kubelet.driver.start()
-    pod = Pod(kubelet).publish()
-    pod.unpublish()
-    assert mintfs.leases() == [lease.id]
+    eventually("the orphan is closed", lambda: len(mintfs.leases()) == len(others))
+    assert mintfs.leases() == others
 
 
 def test_a_pod_that_ends_while_the_daemon_is_away(mintfs: Daemon, start_driver: Callable[..., Kubelet]) -> None:
@@ -433,6 +456,25 @@ def test_a_request_has_a_bound(kubelet: Kubelet) -> None:
     assert "64 attributes" in pod.refusal(volume_context=context)[1]
     assert pod.refusal(secrets={"token": "x" * 300_000})[0] == "RESOURCE_EXHAUSTED"
     pod.publish()
+
+
+def test_no_more_calls_run_at_once_than_there_is_room_for(tmp_path: Path, stubs: Path) -> None:
+    """The daemon takes calls and never answers."""
+    silent = socket.socket(socket.AF_UNIX)
+    silent.bind(str(tmp_path / "silent.sock"))
+    silent.listen(200)
+    with running(Driver(tmp_path, tmp_path / "silent.sock")) as driver:
+        kubelet = Kubelet(driver.start(), stubs)
+        pods = [Pod(kubelet, name=f"pod-{number}") for number in range(100)]
+        codes: list[str] = []
+        threads = [threading.Thread(target=lambda pod=pod: codes.append(pod.refusal()[0])) for pod in pods]
+        for thread in threads:
+            thread.start()
+        eventually("some are told to come again", lambda: "RESOURCE_EXHAUSTED" in codes)
+        silent.close()
+        for thread in threads:
+            thread.join()
+        assert set(codes) == {"RESOURCE_EXHAUSTED", "UNAVAILABLE"}, codes
 
 
 # --- the program -----------------------------------------------------------------------------------------------
