@@ -60,6 +60,8 @@ Daemon::Daemon(broker::Config config, Start start, broker::ServiceManager& manag
                .max_per_user = config_.lease.max_per_user,
                .bind_cgroup = config_.lease.bind_cgroup},
               keys_, leases_, audit_, clock_, make_connectors(config_)),
+      helper_stores_(context_, broker_, config_.daemon.state_dir / "helpers",
+                     [this](const std::string& sentence) { warn(sentence); }),
       server_(config_.proxy, broker_, credentials_, log_, tls_, std::move(listeners_)),
       mount_(broker_, view(), mount_options()),
       watch_(context_, broker_),
@@ -77,7 +79,8 @@ Daemon::Daemon(broker::Config config, Start start, broker::ServiceManager& manag
   broker_.observe(mount_);
   broker_.observe(server_);
   broker_.observe(job_credentials_);
-  control_.serve_credentials(job_credentials_);
+  broker_.observe(helper_stores_);
+  control_.serve_credentials(job_credentials_, helper_stores_);
   control_.on_upgrade([this] { return upgrade(); });
 }
 
@@ -119,6 +122,7 @@ void Daemon::take_over() {
       leases_.load(keys_, clock_.now(), [this](const std::string& sentence) { log_.warn("{}", sentence); });
   broker::restore(broker::CredentialHandover::read(manager_.take(broker::Upgrade::kCredentials)), job_credentials_,
                   broker_);
+  helper_stores_.start();
   if (known != 0) log_.info("{} leases are open from before", known);
   const bool inherits = mount_.inherits();
   if (mount_.start()) {
@@ -243,6 +247,10 @@ void Daemon::keep_house() {
     } else {
       broker_.close_expired();
       rotate_keys();
+      if (--until_sweep_ == 0) {
+        helper_stores_.sweep();
+        until_sweep_ = kSweep;
+      }
     }
     credentials_.refresh(report);
     if (tls_.refresh(report)) broker_.set_authorities(tls_.authorities());

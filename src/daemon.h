@@ -9,6 +9,7 @@
 #include "broker/broker.h"
 #include "broker/config.h"
 #include "broker/control.h"
+#include "broker/helper_stores.h"
 #include "broker/instance.h"
 #include "broker/job_credentials.h"
 #include "broker/keys.h"
@@ -111,6 +112,7 @@ class Daemon final : private broker::Succeeded {
   std::vector<proxy::Listener> listeners_;  // until the server has them
   broker::JobCredentials job_credentials_{clock_};
   broker::Broker broker_;
+  broker::HelperStores helper_stores_;
   proxy::Server server_;
   fs::Mount mount_;
   broker::ProcessWatch watch_;
@@ -118,6 +120,9 @@ class Daemon final : private broker::Succeeded {
   std::unique_ptr<proxy::AdminServer> admin_;
   broker::Upgrade upgrade_;
   boost::asio::steady_timer timer_;
+  // Rounds of keep_house() until what helpers failed to erase is tried again.
+  static constexpr unsigned kSweep = 600;
+  unsigned until_sweep_ = kSweep;
   std::uint64_t audit_lost_ = 0;
   std::size_t lease_files_left_ = 0;
   std::thread drainer_;

@@ -27,9 +27,9 @@ FOLDERS = {
     "tools": {"broker"},
 }
 #: What the programs that speak the control API share with the daemon: errors, secrets (and how their files
-#: are read), configuration (and the rights and patterns it is made of).
+#: are read), configuration (and the rights and patterns it is made of), how a helper of the machine is run.
 SHARED = {"broker/error.h", "broker/secret.h", "broker/state_file.h", "broker/config.h", "broker/policy.h",
-          "broker/encoding.h", "broker/secret_json.h"}
+          "broker/encoding.h", "broker/secret_json.h", "broker/system_helper.h"}
 CLIENTS = ("src/csi/", "tools/")
 #: Programs that measure or test the insides may see them.
 INSIDERS = ("tools/bench/",)

@@ -1,6 +1,7 @@
 #include "broker/broker.h"
 
 #include "broker/encoding.h"
+#include "broker/helper_stores.h"
 #include "broker/process_watch.h"
 
 #include <algorithm>
@@ -171,6 +172,8 @@ Result<Lease> Broker::describe(const Caller& caller, const LeaseRequest& request
   }
   lease.subject = request.pod ? "pod:" + *request.pod : "uid:" + std::to_string(lease.uid);
   lease.labels = request.labels;
+  lease.credential_store = request.credential_store;
+  if (detail = why_not_in_helper(lease); !detail.empty()) return Errc::lease_malformed;
   if (request.operations) lease.rights.operations = *request.operations;
   for (const auto& pattern : request.repositories) lease.rights.repositories.emplace_back(pattern);
   for (const auto& pattern : request.references) lease.rights.references.allow.emplace_back(pattern);

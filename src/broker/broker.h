@@ -48,6 +48,7 @@ struct LeaseRequest {
   std::optional<std::string> pod{};     // "namespace/name": for whoever runs in it, see Lease; administrators only
   std::optional<std::chrono::seconds> token_ttl{};  // shorter than the daemon's, or the same
   std::vector<std::string> configurations{};        // which files its view holds; empty: default_configurations()
+  std::string credential_store{};                   // where that is kept, see Lease
 };
 
 // What a redeemed token allows. Only Broker::redeem makes one, so holding it is the proof that the

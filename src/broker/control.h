@@ -41,7 +41,9 @@ class ControlServer final : public HttpServer {
   using Upgrade = std::function<boost::asio::awaitable<ControlAnswer>()>;
   void on_upgrade(Upgrade upgrade) { upgrade_ = std::move(upgrade); }
   // Adds the routes for what jobs store.
-  void serve_credentials(JobCredentials& credentials) { api_.serve_credentials(credentials); }
+  void serve_credentials(JobCredentials& credentials, HelperStores& stores) {
+    api_.serve_credentials(credentials, stores);
+  }
 
  private:
   std::optional<Response> refuse_newcomer(const Caller& caller) const override;

@@ -107,8 +107,8 @@ ControlApi::ControlApi(Broker& broker, std::filesystem::path mount, Status statu
 
 ControlApi::~ControlApi() = default;
 
-void ControlApi::serve_credentials(JobCredentials& credentials) {
-  credentials_ = std::make_unique<CredentialApi>(broker_, credentials);
+void ControlApi::serve_credentials(JobCredentials& credentials, HelperStores& stores) {
+  credentials_ = std::make_unique<CredentialApi>(broker_, credentials, stores);
 }
 
 ControlAnswer ControlApi::refuse(Errc error, std::string_view detail) {

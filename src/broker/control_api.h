@@ -29,6 +29,7 @@ struct ControlAnswer {
 };
 
 class CredentialApi;
+class HelperStores;
 class JobCredentials;
 
 class ControlApi {
@@ -39,8 +40,8 @@ class ControlApi {
   ControlApi(Broker& broker, std::filesystem::path mount, Status status);
   ~ControlApi();
 
-  // From here on there are the routes for what jobs store. It outlives this object.
-  void serve_credentials(JobCredentials& credentials);
+  // From here on there are the routes for what jobs store. Both outlive this object.
+  void serve_credentials(JobCredentials& credentials, HelperStores& stores);
 
   ControlAnswer answer(const Caller& caller, const ControlRequest& request);
 

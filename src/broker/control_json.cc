@@ -1,5 +1,7 @@
 #include "broker/control_json.h"
 
+#include "broker/system_helper.h"
+
 #include <boost/json.hpp>
 
 #include <algorithm>
@@ -145,6 +147,12 @@ bool read_token_ttl(const json::value& value, const Caller&, LeaseRequest& reque
   return request.token_ttl.has_value();
 }
 
+bool read_credential_store(const json::value& value, const Caller&, LeaseRequest& request) {
+  if (!value.is_string()) return false;
+  request.credential_store = text(value.get_string());
+  return is_system_helper(request.credential_store);
+}
+
 struct Member {
   std::string_view name;
   bool (*read)(const json::value& value, const Caller& caller, LeaseRequest& request);
@@ -166,6 +174,7 @@ constexpr std::array kMembers = {
     Member{"exact_protocol", read_exact_protocol, "true or false"},
     Member{"pod", read_pod, "a pod's \"namespace/name\""},
     Member{"token_ttl", read_token_ttl, "a duration such as \"10m\" or a number of seconds"},
+    Member{"credential_store", read_credential_store, kSystemHelpers},
 };
 
 // All of them are strings.
@@ -314,6 +323,7 @@ json::object to_json(const Lease& lease, const std::filesystem::path& mount) {
   if (lease.pod) object["pod"] = true;
   if (lease.token_ttl.count() != 0) object["token_ttl_seconds"] = lease.token_ttl.count();
   if (lease.exact_protocol) object["exact_protocol"] = true;
+  if (!lease.credential_store.empty()) object["credential_store"] = lease.credential_store;
   return object;
 }
 

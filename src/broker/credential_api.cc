@@ -11,7 +11,7 @@
 namespace mintfs::broker {
 namespace {
 
-constexpr std::array<std::string_view, 4> kVerbs = {"get", "store", "erase", "hand-over"};
+constexpr std::array<std::string_view, 5> kVerbs = {"get", "store", "erase", "hand-over", "place"};
 
 // Clients that know no authtype need one: to git an empty user name means that there is nothing to send.
 // The proxy does not look at it.
@@ -22,6 +22,11 @@ constexpr std::string_view kFull =
 
 // One allocation, which the server wipes when it is sent.
 ControlAnswer reply(const Secret& json) { return {.status = 200, .body = std::string(json.reveal())}; }
+
+constexpr std::string_view kNotFollowed =
+    "A helper of the machine is for the lease's user, in this pid namespace: nobody else's end could be awaited.";
+constexpr std::string_view kNoMore =
+    "A lease stores at 64 places, and nothing where what 64 leases before have left could not be erased.";
 
 constexpr unsigned kNoContent = 204;
 
@@ -62,6 +67,7 @@ ControlAnswer CredentialApi::answer(const Caller& caller, std::string_view lease
   if (verb == "get") return get(**used, *request);
   if (verb == "store") return store(**used, *request);
   if (verb == "erase") return erase(**used, *request);
+  if (verb == "place") return place(caller, **used, *request);
   return hand_over(caller, **used, *request);
 }
 
@@ -104,6 +110,8 @@ ControlAnswer CredentialApi::store(const Lease& lease, CredentialRequest& reques
     return refuse(Errc::request_malformed, &lease,
                   "What is stored has 'protocol', 'host', and a user's password or an authtype's credential.");
   if (is_at_proxy(broker_.audience(), credential.where)) return {.status = kNoContent};
+  if (!lease.credential_store.empty())
+    return refuse(Errc::lease_denied, &lease, "What this lease's job stores is kept elsewhere: ask for the 'place'.");
   if (const auto stored = credentials_.store(lease, std::move(credential)); !stored)
     return refuse(to_errc(stored.error()), &lease, kFull);
   forget_if_closed(lease);
@@ -120,13 +128,41 @@ ControlAnswer CredentialApi::erase(const Lease& lease, CredentialRequest& reques
   return {.status = kNoContent};
 }
 
+// Nothing where the other verbs are to be asked.
+ControlAnswer CredentialApi::place(const Caller& caller, const Lease& lease, CredentialRequest& request) {
+  const CredentialPattern& where = request.credential.where;
+  if (lease.credential_store.empty() || is_at_proxy(broker_.audience(), where)) return {.status = kNoContent};
+  if (caller.uid != lease.uid) return refuse(Errc::lease_denied, &lease, kNotFollowed);
+  std::vector<CredentialPattern> places;
+  if (request.stores) {
+    if (!where.protocol || !where.host)
+      return refuse(Errc::request_malformed, &lease, "What is stored has 'protocol' and 'host'.");
+    auto admitted = stores_.admit(lease, caller, where, request.session);
+    if (!admitted)
+      return refuse(to_errc(admitted.error()), &lease,
+                    to_errc(admitted.error()) == Errc::lease_denied ? kNotFollowed : kNoMore);
+    places.push_back(std::move(*admitted));
+    broker_.note_credential("store", lease);
+  } else if (!names_something(where)) {
+    return refuse(Errc::request_malformed, &lease, "Say which: 'protocol', 'host', 'path', 'username'.");
+  } else {
+    places = stores_.find(lease, where);
+  }
+  const auto lifetime = std::chrono::ceil<std::chrono::seconds>(lease.expires - broker_.clock().now());
+  return {.status = 200, .body = to_json(lease.credential_store, lifetime, places)};
+}
+
 ControlAnswer CredentialApi::hand_over(const Caller& caller, const Lease& lease, const CredentialRequest& request) {
   const auto to = broker_.use_lease(caller, request.to, true);
   if (!to) return refuse(to_errc(to.error()), &lease, "The lease to hand over to is not open, or not yours.");
   if ((*to)->uid != lease.uid || !is_same_job(lease, **to))
     return refuse(Errc::lease_denied, &lease, "The other lease is of another user, or of another 'build' or 'job'.");
-  if (const auto handed = credentials_.hand_over(lease, **to); !handed)
-    return refuse(to_errc(handed.error()), &lease, kFull);
+  const bool in_helper = !lease.credential_store.empty() || !(*to)->credential_store.empty();
+  const auto handed = in_helper ? stores_.hand_over(lease, **to) : credentials_.hand_over(lease, **to);
+  if (!handed)
+    return refuse(
+        to_errc(handed.error()), &lease,
+        to_errc(handed.error()) == Errc::lease_denied ? "The other lease keeps what is stored elsewhere." : kFull);
   forget_if_closed(**to);
   broker_.note_credential("hand-over", lease);
   return {.status = kNoContent};

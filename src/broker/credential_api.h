@@ -3,11 +3,15 @@
 // The lease's owner asks, from within the lease's control group where it is bound to one. Administrators may
 // store, erase and hand over for a job, but not get: what a job has is its own, as with the view.
 //
+// Where the lease keeps what is stored in a helper of the machine (helper_stores.h), `place` says where that is, and
+// the other verbs have nothing.
+//
 // `get` for the proxy itself is answered with a freshly minted token; nothing is stored or erased there.
 #pragma once
 
 #include "broker/control_api.h"
 #include "broker/credential_json.h"
+#include "broker/helper_stores.h"
 #include "broker/job_credentials.h"
 
 #include <string_view>
@@ -16,7 +20,8 @@ namespace mintfs::broker {
 
 class CredentialApi {
  public:
-  CredentialApi(Broker& broker, JobCredentials& credentials) : broker_(broker), credentials_(credentials) {}
+  CredentialApi(Broker& broker, JobCredentials& credentials, HelperStores& stores)
+      : broker_(broker), credentials_(credentials), stores_(stores) {}
 
   static bool knows(std::string_view verb);
   ControlAnswer answer(const Caller& caller, std::string_view lease, std::string_view verb, std::string_view body);
@@ -26,6 +31,7 @@ class CredentialApi {
   ControlAnswer mint(const Lease& lease, const CredentialRequest& request);
   ControlAnswer store(const Lease& lease, CredentialRequest& request);
   ControlAnswer erase(const Lease& lease, CredentialRequest& request);
+  ControlAnswer place(const Caller& caller, const Lease& lease, CredentialRequest& request);
   ControlAnswer hand_over(const Caller& caller, const Lease& lease, const CredentialRequest& request);
   ControlAnswer refuse(Errc error, const Lease* lease, std::string_view detail = {});
   // Nothing must be left of a lease that another thread has closed meanwhile.
@@ -33,6 +39,7 @@ class CredentialApi {
 
   Broker& broker_;
   JobCredentials& credentials_;
+  HelperStores& stores_;
   Scratch scratch_;
 };
 

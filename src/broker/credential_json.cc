@@ -1,6 +1,7 @@
 #include "broker/credential_json.h"
 
 #include "broker/secret_json.h"
+#include "broker/system_helper.h"
 
 #include <boost/json.hpp>
 
@@ -71,6 +72,24 @@ bool read_to(const json::value& value, CredentialRequest& request) {
   return true;
 }
 
+bool read_stores(const json::value& value, CredentialRequest& request) {
+  if (value.is_bool()) request.stores = value.get_bool();
+  return value.is_bool();
+}
+
+bool read_session(const json::value& value, CredentialRequest& request) {
+  const auto* object = value.if_object();
+  if (object == nullptr) return false;
+  for (const auto& variable : *object) {
+    const std::string_view name(variable.key().data(), variable.key().size());
+    const auto* text = variable.value().if_string();
+    if (!is_helper_variable(name) || text == nullptr || !is_credential_text(view(*text), kMaxCredentialText))
+      return false;
+    request.session[std::string(name)] = view(*text);
+  }
+  return true;
+}
+
 struct Member {
   std::string_view name;
   bool (*read)(const json::value& value, CredentialRequest& request);
@@ -92,6 +111,8 @@ constexpr std::array kMembers = {
     Member{"credential", read_secret<&JobCredential::credential>, kSecret},
     Member{"capabilities", read_capabilities, "a list of strings"},
     Member{"to", read_to, "the id of a lease"},
+    Member{"stores", read_stores, "true or false"},
+    Member{"session", read_session, "an object of the variables that a helper needs"},
 };
 
 }  // namespace
@@ -143,6 +164,26 @@ Secret to_json(const JobCredential& credential, To purpose) {
   if (credential.expires) object["password_expiry_utc"] = *credential.expires;
   if (purpose == To::use) object["ephemeral"] = true;
   return serialize_secret(object);
+}
+
+std::string to_json(std::string_view helper, std::chrono::seconds lifetime,
+                    const std::vector<CredentialPattern>& places) {
+  json::array entries;
+  for (const auto& place : places) {
+    json::object entry;
+    const auto add = [&](const char* name, const std::optional<std::string>& value) {
+      if (value) entry[name] = *value;
+    };
+    add("protocol", place.protocol);
+    add("host", place.host);
+    add("path", place.path);
+    add("username", place.username);
+    entries.push_back(std::move(entry));
+  }
+  return json::serialize(json::object{{"helper", json::string_view(helper.data(), helper.size())},
+                                      {"lifetime", lifetime.count()},
+                                      {"entries", std::move(entries)}}) +
+         "\n";
 }
 
 }  // namespace mintfs::broker

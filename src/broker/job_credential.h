@@ -18,6 +18,7 @@ struct CredentialPattern {
   std::optional<std::string> host{};  // with its port, as the URL has it
   std::optional<std::string> path{};
   std::optional<std::string> username{};
+  bool operator==(const CredentialPattern&) const = default;
 };
 
 // What a password or the like is, if there is one. An empty one is one, too.

@@ -57,8 +57,9 @@ struct Lease {
   Time expires;
   std::chrono::seconds token_ttl{0};  // of its tokens; 0: the daemon's own
   std::uint32_t kid = 0;
-  Process process;              // pid 0: not bound
-  bool exact_protocol = false;  // what its job stores for http does not answer https, nor the other way round
+  Process process;                 // pid 0: not bound
+  bool exact_protocol = false;     // what its job stores for http does not answer https, nor the other way round
+  std::string credential_store{};  // the machine's helper that keeps what its job stores; empty: our memory
   std::shared_ptr<const Cgroup> cgroup{};  // whose processes alone may open the files; null: not bound. Few have one
   std::shared_ptr<const OriginPatterns> origins{};  // where its tokens may be used; null: everywhere
   std::vector<std::string> configurations{};        // of its view, in the order asked; empty: the default ones

@@ -1,6 +1,7 @@
 #include "broker/lease_file.h"
 
 #include "broker/state_file.h"
+#include "broker/system_helper.h"
 
 #include <boost/json.hpp>
 
@@ -117,6 +118,10 @@ Lease parse(const json::object& object) {
   lease.process.pid = object.at("pid").to_number<pid_t>();
   lease.process.start_time = object.at("pid_start_time").to_number<std::uint64_t>();
   if (const auto* exact = object.if_contains("exact_protocol")) lease.exact_protocol = exact->as_bool();
+  if (const auto* store = object.if_contains("credential_store")) {
+    lease.credential_store = text(*store);
+    if (!is_system_helper(lease.credential_store)) throw std::runtime_error("its credential store is malformed");
+  }
   if (const auto* cgroup = object.if_contains("cgroup")) {
     auto group = Cgroup::parse(text(*cgroup));
     if (!group) throw std::runtime_error("its cgroup is malformed");
@@ -174,6 +179,7 @@ void write_lease_file(const std::filesystem::path& file, const Lease& lease) {
   if (!lease.configurations.empty())
     object["configurations"] = json::array(lease.configurations.begin(), lease.configurations.end());
   if (lease.exact_protocol) object["exact_protocol"] = true;
+  if (!lease.credential_store.empty()) object["credential_store"] = lease.credential_store;
   if (lease.cgroup) {
     object["cgroup"] = lease.cgroup->text();
     object["cgroup_id"] = lease.cgroup->id;

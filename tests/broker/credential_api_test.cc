@@ -14,7 +14,7 @@ constexpr uid_t kAlice = 4001;
 
 class CredentialRoutes : public testing::Test {
  protected:
-  CredentialRoutes() { api.serve_credentials(credentials); }
+  CredentialRoutes() { api.serve_credentials(credentials, stores); }
 
   ControlAnswer ask(std::string_view verb, std::string_view body, uid_t uid = kAlice,
                     std::string_view method = "POST") {
@@ -26,6 +26,8 @@ class CredentialRoutes : public testing::Test {
   test::TestBroker broker;
   JobCredentials credentials{broker.clock};
   ControlApi api{broker.broker, "/run/mintfs/fs", {}};
+  boost::asio::io_context context;
+  HelperStores stores{context, broker.broker, broker.directory.path() / "helpers", [](const std::string&) {}};
   LeasePtr lease = broker.open(kAlice);
 };
 

@@ -16,50 +16,13 @@ from pathlib import Path
 
 import pytest
 
+from support.credential_helper import HELPER, Helper, lines
 from support.git_server import PASSWORD, USER, GitServer
 from support.job import Job
-from support.mintfs import BUILD, MINTFS, STRANGER, Daemon, Lease, as_user, assert_no_sanitizer_report, connector
+from support.mintfs import BUILD, MINTFS, STRANGER, Daemon, Lease, connector
 from support.waiting import DEADLINE, eventually
 
-HELPER = BUILD / "git-credential-mintfs"
 SECRET = "S3CRET-of-a-job/+=x"
-
-
-class Helper:
-    """The helper of one lease, spoken to as git does."""
-
-    def __init__(self, mintfs: Daemon, lease: Lease | None, uid: int | None = None) -> None:
-        self.mintfs, self.lease, self.uid = mintfs, lease, os.getuid() if uid is None else uid
-
-    def environment(self) -> dict[str, str]:
-        return self.mintfs.environment(**({"MINTFS_LEASE": self.lease.id} if self.lease else {}))
-
-    def ask(self, operation: str, text: str | bytes, *options: str) -> subprocess.CompletedProcess[bytes]:
-        done = subprocess.run(
-            [*as_user(self.uid), str(HELPER), *options, operation], capture_output=True, timeout=DEADLINE, cwd="/",
-            input=text if isinstance(text, bytes) else text.encode(), env=self.environment(),
-        )  # fmt: skip
-        assert_no_sanitizer_report(done.stderr.decode(errors="replace"), "git-credential-mintfs")
-        return done
-
-    def silently(self, operation: str, **fields: str) -> str:
-        """Succeeds without a word on standard error; returns standard output."""
-        done = self.ask(operation, _lines(**fields))
-        assert (done.returncode, done.stderr) == (0, b""), done
-        return done.stdout.decode()
-
-    def store(self, **fields: str) -> None:
-        assert self.silently("store", **fields) == ""
-
-    def erase(self, **fields: str) -> None:
-        assert self.silently("erase", **fields) == ""
-
-    def get(self, **fields: str) -> dict[str, str]:
-        return dict(line.split("=", 1) for line in self.silently("get", **fields).splitlines())
-
-
-def _lines(**fields: str) -> str:
-    return "".join(f"{name}={value}\n" for name, value in fields.items()) + "\n"
 
 
 WEB = {"protocol": "https", "host": "git.example.com"}
@@ -77,7 +40,7 @@ def helper(mintfs: Daemon) -> Helper:
 
 def test_what_is_stored_is_given_back(helper: Helper) -> None:
     helper.store(**WEB, **LOGIN)
-    assert helper.silently("get", **WEB) == _lines(**LOGIN).strip() + "\n"
+    assert helper.silently("get", **WEB) == lines(**LOGIN).strip() + "\n"
     assert helper.get(**WEB, username="alice") == LOGIN
     assert helper.get(**WEB, username="bob") == {}
     assert helper.get(protocol="https", host="other.example.com") == {}
@@ -179,7 +142,7 @@ def test_capability_says_what_there_is(helper: Helper) -> None:
 
 def test_bytes_that_are_no_utf8_come_back_as_they_were(helper: Helper) -> None:
     password = b"password=\xff\xfe caf\xe9"
-    description = _lines(**WEB).strip().encode() + b"\n"
+    description = lines(**WEB).strip().encode() + b"\n"
     assert helper.ask("store", description + b"username=u\n" + password + b"\n").returncode == 0
     assert password in helper.ask("get", description).stdout.splitlines()
 
@@ -218,13 +181,13 @@ def test_nothing_is_given_or_stored_without_a_host_and_a_protocol(helper: Helper
 
 def test_lines_that_all_end_in_crlf_are_read(helper: Helper) -> None:
     helper.store(**WEB, **LOGIN)
-    done = helper.ask("get", _lines(**WEB).replace("\n", "\r\n"))
-    assert (done.stdout.decode(), done.stderr) == (_lines(**LOGIN).strip() + "\n", b"")
+    done = helper.ask("get", lines(**WEB).replace("\n", "\r\n"))
+    assert (done.stdout.decode(), done.stderr) == (lines(**LOGIN).strip() + "\n", b"")
 
 
 def test_what_stands_behind_the_empty_line_is_not_read(helper: Helper) -> None:
     helper.store(**WEB, **LOGIN)
-    assert helper.ask("get", _lines(**WEB) + "host=other\nnonsense\0\n").stdout
+    assert helper.ask("get", lines(**WEB) + "host=other\nnonsense\0\n").stdout
 
 
 def test_an_unknown_operation_is_passed_over_in_silence(helper: Helper) -> None:
@@ -236,7 +199,7 @@ def test_without_a_lease_or_a_daemon_it_is_silent(mintfs: Daemon, helper: Helper
         other.store(**WEB, **LOGIN)
         assert other.get(**WEB) == {}
         other.erase(**WEB)
-    assert helper.ask("get", _lines(**WEB), "--socket", "/nonexistent/socket").stdout == b""
+    assert helper.ask("get", lines(**WEB), "--socket", "/nonexistent/socket").stdout == b""
     mintfs.stop()
     helper.store(**WEB, **LOGIN)
     assert helper.get(**WEB) == {}
@@ -251,7 +214,7 @@ def test_a_command_line_that_is_wrong_is_told(helper: Helper) -> None:
 def test_a_lease_keeps_only_so_many(helper: Helper) -> None:
     for number in range(64):
         helper.store(protocol="https", host=f"h{number}.example", **LOGIN)
-    full = helper.ask("store", _lines(protocol="https", host="one.more", **LOGIN))
+    full = helper.ask("store", lines(protocol="https", host="one.more", **LOGIN))
     assert full.returncode == 1 and b"at most 64" in full.stderr and SECRET.encode() not in full.stderr
     helper.store(protocol="https", host="h0.example", username="alice", password="newer")  # in place of another
     assert helper.get(protocol="https", host="h0.example")["password"] == "newer"
@@ -261,8 +224,8 @@ def test_a_lease_keeps_only_so_many(helper: Helper) -> None:
 def test_a_lease_keeps_only_so_many_bytes(helper: Helper) -> None:
     for number in range(4):
         helper.store(protocol="https", host=f"h{number}.example", username="u", password="x" * 16384)
-    assert helper.ask("store", _lines(protocol="https", host="more.example", username="u", password="x")).returncode == 1
-    too_long = helper.ask("store", _lines(protocol="https", host="h0.example", username="u", password="x" * 16385))
+    assert helper.ask("store", lines(protocol="https", host="more.example", username="u", password="x")).returncode == 1
+    too_long = helper.ask("store", lines(protocol="https", host="h0.example", username="u", password="x" * 16385))
     assert too_long.returncode == 1 and b"16384" in too_long.stderr
     assert len(helper.get(protocol="https", host="h0.example")["password"]) == 16384
 

@@ -2,10 +2,13 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <array>
 #include <cstdio>
 #include <map>
 #include <stdexcept>
+#include <string>
+#include <utility>
 
 namespace mintfs::cli {
 namespace {
@@ -31,6 +34,24 @@ TEST(LeaseVariables, PointGitAtTheViewInFourWays) {
             (Variables{{"XDG_CONFIG_HOME", "/run/mintfs/fs/abc"}, {"MINTFS_LEASE", "abc"}}));
   EXPECT_EQ(lease_variables(kView, Via::system, of({})),
             (Variables{{"GIT_CONFIG_SYSTEM", "/run/mintfs/fs/abc/.gitconfig"}, {"MINTFS_LEASE", "abc"}}));
+}
+
+TEST(LeaseVariables, MakeAHelperTheOnlyOne) {
+  const auto value = [](const Variables& variables, const std::string& name) {
+    const auto found =
+        std::find_if(variables.begin(), variables.end(), [&](const auto& each) { return each.first == name; });
+    return found == variables.end() ? "none" : found->second;
+  };
+  for (const auto& [via, count] : {std::pair(Via::env, 3), std::pair(Via::global, 2), std::pair(Via::system, 2)}) {
+    const auto inherited = of({{"GIT_CONFIG_COUNT", "4"}});
+    auto variables = lease_variables(kView, via, inherited);
+    add_only_helper(variables, "/bin/ours", inherited);
+    EXPECT_EQ(value(variables, "GIT_CONFIG_COUNT"), std::to_string(4 + count));
+    EXPECT_EQ(value(variables, "GIT_CONFIG_KEY_" + std::to_string(2 + count)), "credential.helper");
+    EXPECT_EQ(value(variables, "GIT_CONFIG_VALUE_" + std::to_string(2 + count)), "") << "forgets those before";
+    EXPECT_EQ(value(variables, "GIT_CONFIG_KEY_" + std::to_string(3 + count)), "credential.helper");
+    EXPECT_EQ(value(variables, "GIT_CONFIG_VALUE_" + std::to_string(3 + count)), "/bin/ours");
+  }
 }
 
 TEST(LeaseVariables, ContinueBehindTheEntriesThatAreInherited) {

@@ -135,6 +135,10 @@ void ControlClient::erase_credential(std::string_view lease, const json::object&
   call_credentials(lease, "erase", which);
 }
 
+std::optional<json::object> ControlClient::find_credential(std::string_view lease, const json::object& question) const {
+  return call_credentials(lease, "place", question);
+}
+
 void ControlClient::hand_over_credentials(std::string_view from, std::string_view to) const {
   call_credentials(from, "hand-over", {{"to", json::string_view(to.data(), to.size())}});
 }

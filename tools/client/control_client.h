@@ -56,6 +56,8 @@ class ControlClient {
   std::optional<boost::json::object> get_credential(std::string_view lease, const boost::json::object& wanted) const;
   void store_credential(std::string_view lease, const boost::json::object& credential) const;
   void erase_credential(std::string_view lease, const boost::json::object& which) const;
+  // Where the machine's helper of this lease keeps it; nothing where mintfsd itself does.
+  std::optional<boost::json::object> find_credential(std::string_view lease, const boost::json::object& question) const;
   void hand_over_credentials(std::string_view from, std::string_view to) const;
   boost::json::object status() const;
   boost::json::object upgrade() const;  // returns when the new daemon has lived through its trial

@@ -21,15 +21,6 @@ void add(json::object& object, std::string_view name, const std::optional<std::s
   if (value) object[view(name)] = view(*value);
 }
 
-json::object place_of(const Description& description) {
-  json::object object = broker::secret_object();
-  add(object, "protocol", description.protocol);
-  add(object, "host", description.host);
-  add(object, "path", description.path);
-  add(object, "username", description.username);
-  return object;
-}
-
 void add_secrets(json::object& object, const Description& description) {
   add(object, "password", description.password);
   if (description.can_authtype) add(object, "credential", description.credential);
@@ -63,6 +54,28 @@ class Lines {
 };
 
 }  // namespace
+
+json::object place_of(const Description& description) {
+  json::object object = broker::secret_object();
+  add(object, "protocol", description.protocol);
+  add(object, "host", description.host);
+  add(object, "path", description.path);
+  add(object, "username", description.username);
+  return object;
+}
+
+json::object to_answer(const Description& description) {
+  json::object object = broker::secret_object();
+  add(object, "username", description.username);
+  add(object, "password", description.password);
+  if (description.authtype && description.credential) {
+    add(object, "authtype", description.authtype);
+    add(object, "credential", description.credential);
+  }
+  add(object, "oauth_refresh_token", description.oauth_refresh_token);
+  if (description.password_expiry_utc) object["password_expiry_utc"] = *description.password_expiry_utc;
+  return object;
+}
 
 std::optional<json::object> to_get(const Description& description) {
   if (!description.protocol || !description.host || !description.is_answerable()) return std::nullopt;

@@ -1,11 +1,13 @@
 // git-credential-mintfs: git's credential helper for a job. What is stored lives in mintfsd's memory under
-// the job's lease, and a token for the proxy is minted when git asks for one.
+// the job's lease, or in a helper of the machine that the lease names; a token for the proxy is minted when git
+// asks for one.
 //
 // Silent where it has nothing to say: without a lease, without a daemon, with nothing found.
 #include "broker/secret.h"
 #include "client/control_client.h"
 #include "credential/answer.h"
 #include "credential/description.h"
+#include "credential/machine_helper.h"
 
 #include <CLI/CLI.hpp>
 
@@ -64,24 +66,42 @@ void write_output(std::string_view text) {
   }
 }
 
-void get(const client::ControlClient& client, const std::string& lease, const Description& description) {
-  const auto wanted = to_get(description);
-  if (!wanted) return;
-  const auto answer = client.get_credential(lease, *wanted);
+// Where the lease keeps what is stored in a helper of the machine, all of it is done there.
+bool serve_in_helper(const client::ControlClient& client, const Invocation& invocation,
+                     const Description& description) {
+  const bool stores = invocation.operation == "store";
+  const auto answer = client.find_credential(invocation.lease, to_question(description, stores));
+  if (!answer) return false;
+  const Places places = to_places(*answer);
+  if (stores)
+    store_in(places, description);
+  else if (invocation.operation == "erase")
+    erase_from(places, description);
+  else if (const auto lines = get_from(places, description))
+    write_output(lines->reveal());
+  return true;
+}
+
+void get(const client::ControlClient& client, const std::string& lease, const boost::json::object& wanted,
+         bool can_authtype) {
+  const auto answer = client.get_credential(lease, wanted);
   if (!answer) return;
-  const auto lines = to_lines(*answer, description.can_authtype);
+  const auto lines = to_lines(*answer, can_authtype);
   if (!lines) throw std::runtime_error("mintfsd's answer holds what cannot be told to git");
   write_output(lines->reveal());
 }
 
 void serve(const Invocation& invocation, const Description& description) {
   const client::ControlClient client(invocation.socket.empty() ? client::default_socket() : invocation.socket);
-  if (invocation.operation == "get") return get(client, invocation.lease, description);
-  if (invocation.operation == "store") {
-    if (const auto object = to_store(description)) client.store_credential(invocation.lease, *object);
-    return;
-  }
-  if (const auto object = to_erase(description)) client.erase_credential(invocation.lease, *object);
+  const bool gets = invocation.operation == "get", stores = invocation.operation == "store";
+  const auto request = gets ? to_get(description) : stores ? to_store(description) : to_erase(description);
+  if (!request || serve_in_helper(client, invocation, description)) return;
+  if (gets)
+    get(client, invocation.lease, *request, description.can_authtype);
+  else if (stores)
+    client.store_credential(invocation.lease, *request);
+  else
+    client.erase_credential(invocation.lease, *request);
 }
 
 int act(const Invocation& invocation) {

@@ -3,8 +3,10 @@
 #include "mintfs/tool_variables.h"
 
 #include <algorithm>
+#include <cctype>
 #include <charconv>
 #include <cstdlib>
+#include <cstring>
 #include <limits>
 #include <stdexcept>
 
@@ -75,6 +77,32 @@ Variables lease_variables(const LeaseView& lease, Via via, const Inherited& inhe
   add_tool_variables(variables, lease, inherited);
   variables.emplace_back("MINTFS_LEASE", lease.id);
   return variables;
+}
+
+void add_only_helper(Variables& variables, const std::string& helper, const Inherited& inherited) {
+  auto count = std::find_if(variables.begin(), variables.end(),
+                            [](const auto& variable) { return variable.first == "GIT_CONFIG_COUNT"; });
+  const int first = entries(count == variables.end() ? inherited("GIT_CONFIG_COUNT") : count->second);
+  if (count == variables.end()) count = variables.emplace(count, "GIT_CONFIG_COUNT", "");
+  count->second = std::to_string(first + 2);
+  const std::string values[] = {"", helper};  // an empty one forgets those before
+  for (int i = 0; i < 2; ++i) {
+    const std::string index = std::to_string(first + i);
+    variables.emplace_back("GIT_CONFIG_KEY_" + index, "credential.helper");
+    variables.emplace_back("GIT_CONFIG_VALUE_" + index, values[i]);
+  }
+}
+
+std::string own_helper() {
+  std::error_code error;
+  const auto beside = std::filesystem::read_symlink("/proc/self/exe", error).replace_filename("git-credential-mintfs");
+  if (error || !std::filesystem::exists(beside, error)) return "mintfs";
+  // git has a shell read it, and takes what does not begin with a slash for a name.
+  const std::string path = beside.string();
+  const auto is_plain = [](char c) {
+    return std::isalnum(static_cast<unsigned char>(c)) != 0 || std::strchr("/._+-", c);
+  };
+  return std::all_of(path.begin(), path.end(), is_plain) ? path : "!" + shell_quoted(path);
 }
 
 void add_socket(Variables& variables, const std::filesystem::path& socket, const std::filesystem::path& own) {

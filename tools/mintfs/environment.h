@@ -40,6 +40,12 @@ struct LeaseView {
 // inherited GIT_CONFIG_NOSYSTEM.
 Variables lease_variables(const LeaseView& lease, Via via, const Inherited& inherited);
 
+// Makes `helper` git's only credential helper, whatever files say: behind what `variables`, or else what is inherited,
+// has in GIT_CONFIG_COUNT.
+void add_only_helper(Variables& variables, const std::string& helper, const Inherited& inherited);
+// Ours, as git is told: beside this program, else by name.
+std::string own_helper();
+
 // Where the job's programs find the daemon, when it is not where they would look by themselves.
 void add_socket(Variables& variables, const std::filesystem::path& socket, const std::filesystem::path& own);
 

@@ -52,12 +52,14 @@ std::string describe(const json::object& lease) {
                        {"expires", text(lease, "expires")},
                        {"pid", text(lease, "pid")},
                        {"cgroup", text(lease, "cgroup")},
-                       {"origins", joined(lease.if_contains("origins"))}});
+                       {"origins", joined(lease.if_contains("origins"))},
+                       {"credential store", text(lease, "credential_store")}});
 }
 
 std::string to_environment(const ControlClient& client, const json::object& lease, Via via) {
   const LeaseView view = lease_view(lease);
   Variables variables = lease_variables(view, via, own_variable);
+  if (lease.contains("credential_store")) add_only_helper(variables, own_helper(), own_variable);
   add_socket(variables, client.socket(), client::default_socket());
   // Another user's git is configured elsewhere, and its view is closed to us.
   if (view.has("gitconfig") && text(lease, "uid") == std::to_string(::geteuid()))
@@ -72,6 +74,8 @@ gid_t group_of(uid_t uid) {
 
 // Quoted words of one line, for: eval "podman run $(...) IMAGE"
 std::string to_container(const json::object& lease, Via via, Engine engine) {
+  if (lease.contains("credential_store"))
+    throw UsageError("--credential-store: a helper of this machine is out of a container's reach");
   const auto uid = lease.at("uid").to_number<uid_t>();
   const ContainerLease inside{.view = lease_view(lease), .uid = uid, .gid = group_of(uid)};
   std::string line;

@@ -2,6 +2,7 @@
 
 #include "broker/config.h"
 #include "broker/policy.h"
+#include "broker/system_helper.h"
 
 #include <boost/json.hpp>
 
@@ -105,6 +106,12 @@ json::object lease_request(const LeaseOptions& options) {
   if (!options.origins.empty()) request["origins"] = json::array(options.origins.begin(), options.origins.end());
   if (!options.configurations.empty()) request["configurations"] = names(options.configurations);
   if (options.exact_protocol) request["exact_protocol"] = true;
+  if (!options.credential_store.empty()) {
+    if (!broker::is_system_helper(options.credential_store))
+      throw UsageError("--credential-store: '" + options.credential_store + "' is not " +
+                       std::string(broker::kSystemHelpers));
+    request["credential_store"] = options.credential_store;
+  }
   if (options.read_only) request["operations"] = json::array{"fetch"};
   for (const auto& pattern : options.repositories)
     if (!broker::RepositoryPattern::is_valid(pattern))

@@ -31,6 +31,7 @@ struct LeaseOptions {
   std::string cgroup{};
   bool read_only = false;
   bool exact_protocol = false;
+  std::string credential_store{};
 };
 
 // Only restrictions that were asked for are in it. Throws UsageError that names the option.

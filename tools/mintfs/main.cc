@@ -95,6 +95,10 @@ void add_lease_options(CLI::App& command, Invocation& invocation) {
       ->option_text("NAME,...");
   command.add_flag("--exact-protocol", lease.exact_protocol,
                    "What the job stores for http is not given for https, nor the other way round");
+  command
+      .add_option("--credential-store", lease.credential_store,
+                  "Keep what the job stores in this helper of the machine, not in mintfsd's memory")
+      ->option_text("cache|store|libsecret|manager|osxkeychain|PATH");
   list("--label", lease.labels, "A note on the lease; may be given again")->option_text("KEY=VALUE");
   add_via(command, invocation);
 }

@@ -28,6 +28,7 @@ class OpenLease {
   OpenLease& operator=(const OpenLease&) = delete;
 
   std::string id() const { return client::text(lease_, "id"); }
+  bool has_credential_store() const { return lease_.contains("credential_store"); }
   LeaseView view() const { return lease_view(lease_); }
 
  private:
@@ -45,6 +46,7 @@ Start start_of(const ControlClient& client, const OpenLease& lease, Via via, Eng
   const LeaseView view = lease.view();
   if (engine == Engine::none) {
     Variables variables = lease_variables(view, via, own_variable);
+    if (lease.has_credential_store()) add_only_helper(variables, own_helper(), own_variable);
     add_socket(variables, client.socket(), client::default_socket());
     auto environment = merged(environ, variables);
     if (view.has("gitconfig")) warn_of_rewrites(view.path, via, environment);
@@ -72,6 +74,8 @@ int run(const ControlClient& client, const LeaseOptions& options, Via via, Engin
   boost::json::object request = lease_request(options);
   const std::string keeper = keep ? keeping_lease("") : "";
   request["pid"] = "self";
+  if (engine != Engine::none && !options.credential_store.empty())
+    throw UsageError("--credential-store: a helper of this machine is out of a container's reach");
   // Refuses a bad inherited variable or a command that starts no container before anything is opened.
   if (engine == Engine::none)
     lease_variables({.path = "/", .id = ""}, via, own_variable);
