@@ -106,7 +106,10 @@ void Daemon::run() {
             view().string());
   manager_.notify("READY=1");
   predecessor_.tell(broker::kServing);
-  if (predecessor_.exists()) asio::co_spawn(context_, outlive_predecessor(), asio::detached);
+  if (predecessor_.exists())
+    asio::co_spawn(context_, outlive_predecessor(), asio::detached);
+  else
+    left_socket_->remove();
   context_.run();
   drainer_.join();
   if (leaves_view_)
@@ -163,6 +166,7 @@ std::string Daemon::own_url() const {
 // Null where there is to be none.
 std::unique_ptr<proxy::AdminServer> Daemon::make_admin() {
   const int inherited = manager_.take("admin");
+  left_socket_.emplace(inherited, config_.admin.socket);
   if (config_.admin.socket.empty() && config_.admin.host.empty()) {
     if (inherited >= 0) ::close(inherited);
     return nullptr;
@@ -357,7 +361,9 @@ void Daemon::warn(const std::string& sentence) { log_.warn("{}", sentence); }
 asio::awaitable<void> Daemon::outlive_predecessor() {
   asio::posix::stream_descriptor channel(context_, ::dup(predecessor_.channel()));
   const auto error = co_await broker::wait_readable(channel);
-  if (!error) manager_.notify("MAINPID=" + std::to_string(::getpid()));
+  if (error) co_return;
+  manager_.notify("MAINPID=" + std::to_string(::getpid()));
+  left_socket_->remove();
 }
 
 // --- the end ---------------------------------------------------------------------------------------

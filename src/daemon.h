@@ -14,6 +14,7 @@
 #include "broker/job_credentials.h"
 #include "broker/keys.h"
 #include "broker/lease.h"
+#include "broker/left_socket.h"
 #include "broker/process_watch.h"
 #include "broker/service_manager.h"
 #include "broker/succession.h"
@@ -33,6 +34,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <memory>
+#include <optional>
 #include <string>
 #include <thread>
 #include <vector>
@@ -117,6 +119,7 @@ class Daemon final : private broker::Succeeded {
   fs::Mount mount_;
   broker::ProcessWatch watch_;
   broker::ControlServer control_;
+  std::optional<broker::LeftSocket> left_socket_;  // the admin listener's
   std::unique_ptr<proxy::AdminServer> admin_;
   broker::Upgrade upgrade_;
   boost::asio::steady_timer timer_;

@@ -382,6 +382,32 @@ def test_an_upgrade_moves_it(running: Daemon, server: GitServer, password: Path)
     assert running.ask_admin("/healthz")[0] == 200
 
 
+def test_the_file_of_its_former_place_goes_when_it_has_moved(running: Daemon, server: GitServer, password: Path) -> None:
+    git, good = connector("git", server.url, password), running.config.read_text()
+    elsewhere = running.root / "elsewhere.sock"
+    running.configure(git, admin={"listen": f"unix:{elsewhere}"}, proxy={"listen": "127.0.0.1:1", "threads": 65})
+    assert running.cli("upgrade", check=False).returncode == 1
+    assert running.ask_admin("/healthz")[0] == 200, "the next one failed, so it is there still"
+    running.configure(git, admin={"listen": f"unix:{elsewhere}"})
+    running.cli("upgrade")
+    eventually("the old file is gone", lambda: not running.admin.exists())
+    assert elsewhere.is_socket()
+    running.config.write_text(good)
+    running.cli("upgrade")
+    eventually("the other one is gone", lambda: not elsewhere.exists())
+    assert running.ask_admin("/healthz")[0] == 200
+
+
+def test_the_file_of_its_former_place_goes_with_a_restart_under_a_keeper(
+    kept: Daemon, server: GitServer, password: Path
+) -> None:
+    kept.configure(connector("git", server.url, password), admin={"listen": "none"})
+    assert kept.admin.exists()
+    old = kept.kill_served()
+    kept.wait_for_successor_of(old)
+    assert not kept.admin.exists()
+
+
 def test_the_successor_of_a_killed_one_answers_at_the_same_socket(kept: Daemon) -> None:
     file, old = _file(kept), kept.pid
     kept.kill_served()
