@@ -74,6 +74,15 @@ def test_what_the_command_says_itself_wins(mintfs: Daemon, podman_run: list[str]
     assert done.stdout == "0\nmine\n" and done.returncode != 0, "root is not the lease's user"
 
 
+def test_run_says_so_where_a_container_cannot_reach_the_proxy(mintfs: Daemon, tmp_path: Path) -> None:
+    engine = tmp_path / "podman"
+    engine.write_text("#!/bin/sh\nexit 0\n")
+    engine.chmod(0o755)
+    for network, warns in ((["--rm"], True), (["--network=host"], False)):
+        done = mintfs.cli("run", "-c", "git", "--podman", "--", engine, "run", *network, "image")
+        assert ("--network=host" in done.stderr and mintfs.url in done.stderr) is warns, done.stderr
+
+
 @pytest.mark.parametrize("command", [["true"], ["podman", "ps"], ["docker", "run", "x"]])
 def test_a_command_that_starts_no_container_is_refused(mintfs: Daemon, command: list[str]) -> None:
     done = mintfs.cli("run", "-c", "git", "--podman", "--", *command, check=False)

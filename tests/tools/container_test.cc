@@ -43,5 +43,23 @@ TEST(InContainer, RefusesWhatStartsNoContainerOfTheEngine) {
     EXPECT_THROW(in_container(Engine::podman, command, {"-a"}), UsageError);
 }
 
+TEST(Container, WithANetworkOfItsOwnReachesNoLoopback) {
+  const auto said = [](const char* url, const Words& network) {
+    Words command = {"podman", "run"};
+    command.insert(command.end(), network.begin(), network.end());
+    command.emplace_back("image");
+    return why_out_of_reach(url, command);
+  };
+  for (const char* url : {"http://127.0.0.1:8418", "https://localhost:8418", "http://[::1]:8418", "http://127.1.2.3"}) {
+    for (const Words& network : {Words{}, Words{"--network=bridge"}, Words{"--net", "pasta"}, Words{"--network"}})
+      EXPECT_NE(said(url, network).find("--network=host"), std::string::npos) << url;
+    for (const Words& network : {Words{"--network=host"}, Words{"--network", "host"}, Words{"--net=host"},
+                                 Words{"--network=container:db"}, Words{"--network", "ns:/run/netns/ci"}})
+      EXPECT_EQ(said(url, network), "") << url;
+  }
+  EXPECT_EQ(said("http://10.88.0.1:8418", {}), "");
+  EXPECT_EQ(said("https://git.example.com", {}), "");
+}
+
 }  // namespace
 }  // namespace mintfs::cli

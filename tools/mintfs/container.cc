@@ -1,9 +1,12 @@
 #include "mintfs/container.h"
 
+#include "broker/config.h"
 #include "mintfs/lease_request.h"
 
 #include <algorithm>
+#include <array>
 #include <stdexcept>
+#include <string_view>
 
 namespace mintfs::cli {
 namespace {
@@ -36,6 +39,27 @@ std::vector<std::string> in_container(Engine engine, std::vector<std::string> co
                      " create ...'");
   command.insert(start + 1, options.begin(), options.end());
   return command;
+}
+
+std::string why_out_of_reach(const std::string& proxy_url, const std::vector<std::string>& command) {
+  const auto url = broker::Address::parse(proxy_url);
+  const bool loopback = url && (url->host == "localhost" || url->host == "::1" || url->host.starts_with("127."));
+  if (!loopback) return {};
+  // "host", another container's or a namespace that is there: somebody who knows what is behind it chose it.
+  constexpr std::array<std::string_view, 3> kShared = {"host", "container:", "ns:"};
+  for (std::size_t i = 0; i < command.size(); ++i) {
+    std::string_view network = command[i];
+    if ((network == "--network" || network == "--net") && i + 1 < command.size())
+      network = command[i + 1];
+    else if (network.starts_with("--network=") || network.starts_with("--net="))
+      network.remove_prefix(network.find('=') + 1);
+    else
+      continue;
+    if (std::any_of(kShared.begin(), kShared.end(), [&](auto word) { return network.starts_with(word); })) return {};
+  }
+  return "the proxy's URL " + proxy_url +
+         " leads a container with a network of its own to itself; write --network=host behind 'run', or have mintfsd "
+         "listen at the bridge's address and name that in proxy.url (docs/ci.md, Containers)";
 }
 
 }  // namespace mintfs::cli

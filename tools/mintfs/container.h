@@ -29,4 +29,8 @@ std::vector<std::string> container_options(const ContainerLease& lease, Via via,
 std::vector<std::string> in_container(Engine engine, std::vector<std::string> command,
                                       const std::vector<std::string>& options);
 
+// What is wrong where git in the container cannot reach the proxy: its URL is of this machine's loopback, and the
+// container has a network of its own. Empty where nothing is, or it cannot be told.
+std::string why_out_of_reach(const std::string& proxy_url, const std::vector<std::string>& command);
+
 }  // namespace mintfs::cli

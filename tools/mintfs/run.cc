@@ -52,6 +52,8 @@ Start start_of(const ControlClient& client, const OpenLease& lease, Via via, Eng
     if (view.has("gitconfig")) warn_of_rewrites(view.path, via, environment);
     return {.command = command, .environment = std::move(environment)};
   }
+  if (const auto problem = why_out_of_reach(client::text(client.status(), "proxy_url"), command); !problem.empty())
+    std::fprintf(stderr, "mintfs: %s\n", problem.c_str());
   const ContainerLease inside{.view = view, .uid = ::geteuid(), .gid = ::getegid()};
   const bool rootless = engine == Engine::podman && inside.uid != 0;
   return {.command = in_container(engine, command, container_options(inside, via, rootless)),
