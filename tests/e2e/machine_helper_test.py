@@ -61,6 +61,8 @@ def keyring(home: Path, tmp_path: Path) -> Iterator[dict[str, str]]:
     subprocess.run([REPOSITORY / "tools/libsecret-helper"], check=True, capture_output=True, timeout=4 * DEADLINE)
     (tmp_path / "bin").mkdir()
     shutil.copy(REPOSITORY / "build-helpers/git-credential-libsecret", tmp_path / "bin")
+    # A copy has not the capability to lock memory, without which the kernel of a container would not start it.
+    shutil.copy("/usr/bin/gnome-keyring-daemon", tmp_path / "bin")
     # The daemon ends with the bus, and the bus with the line that is read.
     script = """
         started=$(printf keyring-password | gnome-keyring-daemon --unlock --components=secrets)
