@@ -30,7 +30,7 @@
 namespace mintfs::broker {
 
 // The connectors of one configuration; never changes, replaced as a whole on reload.
-using Connectors = std::map<ConnectorName, ConnectorConfig>;
+using Connectors = std::map<ConnectorName, ConnectorConfig, std::less<>>;
 using ConnectorsPtr = std::shared_ptr<const Connectors>;
 
 struct LeaseRequest {

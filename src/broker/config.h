@@ -37,6 +37,16 @@ struct ConnectorName {
   auto operator<=>(const ConnectorName&) const = default;
 };
 
+// The same as views, to look one up by.
+struct ConnectorNameView {
+  std::string_view space;
+  std::string_view name;
+  friend auto operator<=>(const ConnectorName& one, const ConnectorNameView& other) {
+    return ConnectorNameView{one.space, one.name} <=> other;
+  }
+  auto operator<=>(const ConnectorNameView&) const = default;
+};
+
 // An http or https URL without user, query and fragment.
 struct Address {
   std::string scheme;  // "http" or "https"

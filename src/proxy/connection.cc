@@ -1,7 +1,9 @@
 #include "proxy/connection.h"
 
 #include "broker/encoding.h"
+#include "proxy/git_service.h"
 #include "proxy/lfs.h"
+#include "proxy/services/service.h"
 #include "proxy/worker.h"
 
 #include <algorithm>
@@ -178,6 +180,7 @@ Awaitable<bool> Connection::read_head() {
   failure_ = {};
   routed_.space = routed_.name = {};
   git_ = {};
+  token_field_ = {};
   const auto& config = worker_.shared().config;
   if (in_.filled().empty()) {
     wait_for(Wait::request, trusted_ ? config.idle_timeout : config.header_timeout);
@@ -216,11 +219,10 @@ Awaitable<bool> Connection::read_head() {
 // Answers one request; false when the connection cannot carry another.
 Awaitable<bool> Connection::serve(BodySource& body) {
   if (const auto error = route(request_.target, routed_)) co_return co_await refuse(broker::to_errc(error), {}, &body);
-  if (const auto error = classify(request_.method, routed_.target, git_))
-    co_return co_await refuse(broker::to_errc(error), {}, &body);
-
+  if (!request_.authorization && must_ask_for_password()) co_return co_await ask_for_password(body);
+  if (routed_.registry && routed_.name.empty()) co_return co_await serve_registry_root(body);
+  Errc error = tell_and_authorize();
   const bool batch = git_.kind == ServiceRequest::Kind::lfs_batch;  // fetches or pushes: that is in its body
-  Errc error = authorize(batch);
   if (error != Errc{}) co_return co_await refuse(error, detail_of(error), &body);
   const LeaseSlot slot(worker_.shared(), grant_->lease());
   if (!slot.admitted()) co_return co_await refuse(Errc::too_many, "requests of one lease or user at once", &body);
@@ -235,16 +237,47 @@ Awaitable<bool> Connection::serve(BodySource& body) {
   co_return co_await forward(body);
 }
 
+// What the connector's class makes of the request.
+Errc Connection::tell(const broker::ConnectorConfig& connector) {
+  const auto connector_class = connector.connector_class;
+  if (routed_.registry && !broker::serves_oci(connector_class)) return Errc::connector_unknown;
+  if (routed_.target.scope_slash != 0 && !takes_scopes(connector_class)) return Errc::request_malformed;
+  if (const auto error = classify(connector, request_.method, routed_.target, git_)) return broker::to_errc(error);
+  if (git_.links == Links::location && request_.method == Method::post && mounts(routed_.target))
+    routed_.target.has_query = false, routed_.target.query = {};
+  if (const auto name = token_field(connector_class); !name.empty() && !request_.authorization) {
+    const auto is_it = [&](const Field& field) { return iequals(field.name, name); };
+    if (std::count_if(request_.fields.begin(), request_.fields.end(), is_it) == 1)
+      token_field_ = std::find_if(request_.fields.begin(), request_.fields.end(), is_it)->value;
+  }
+  return Errc{};
+}
+
+// The class is that of the connector that is granted, also when a reload comes between.
+Errc Connection::tell_and_authorize() {
+  static const broker::ConnectorConfig unknown;
+  for (broker::ConnectorsPtr table = worker_.shared().broker.connectors();;) {
+    const auto found = table->find(broker::ConnectorNameView{routed_.space, routed_.name});
+    Errc error = tell(found == table->end() ? unknown : found->second);
+    if (error == Errc{}) error = authorize(git_.kind == ServiceRequest::Kind::lfs_batch);
+    if (error != Errc{} || grant_->connectors() == table) return error;
+    table = grant_->connectors();
+  }
+}
+
 std::string_view Connection::detail_of(Errc error) const {
   return error == Errc::repository_denied ? git_.name() : std::string_view();
 }
 
 std::string_view Connection::token() const {
-  if (!request_.authorization) return {};
+  if (!request_.authorization) return token_field_;
   std::string_view value = *request_.authorization;
   if (value.size() > 7 && iequals(value.substr(0, 7), "bearer ")) return value.substr(7);
   const std::size_t colon = basic_.find(':');
-  return colon == std::string::npos ? std::string_view() : std::string_view(basic_).substr(colon + 1);
+  if (colon == std::string::npos) return {};
+  const std::string_view pair = basic_;
+  // SonarQube's clients send a token as the user.
+  return colon + 1 == pair.size() ? pair.substr(0, colon) : pair.substr(colon + 1);
 }
 
 broker::Access Connection::access() const {
@@ -257,7 +290,7 @@ broker::Access Connection::access() const {
           .origin = &client_origin_};
 }
 
-Errc Connection::authorize(bool undecided) {
+void Connection::decode_authorization() {
   broker::wipe(basic_);
   basic_.clear();
   if (request_.authorization && request_.authorization->size() > 6 &&
@@ -265,6 +298,10 @@ Errc Connection::authorize(bool undecided) {
       request_.authorization->size() < 2 * broker::kMaxTokenSize) {
     if (auto decoded = broker::base64_decode(request_.authorization->substr(6))) basic_ = std::move(*decoded);
   }
+}
+
+Errc Connection::authorize(bool undecided) {
+  decode_authorization();
   if (request_.authorization && token().empty()) return Errc::token_malformed;
   broker::Access wanted = access();
   wanted.undecided = undecided;

@@ -11,15 +11,16 @@
 #include "proxy/asio.h"
 #include "proxy/body.h"
 #include "proxy/credentials/credential.h"
-#include "proxy/git_service.h"
 #include "proxy/head_buffer.h"
 #include "proxy/kept_bytes.h"
 #include "proxy/path.h"
 #include "proxy/receive_pack.h"
+#include "proxy/registry_challenge.h"
 #include "proxy/relay.h"
 #include "proxy/request.h"
 #include "proxy/response.h"
 #include "proxy/rewrite.h"
+#include "proxy/service_request.h"
 #include "proxy/stream.h"
 #include "proxy/traffic.h"
 #include "proxy/upstream_pool.h"
@@ -65,6 +66,11 @@ class Connection {
   Awaitable<bool> greet();
   Awaitable<bool> read_head();
   Awaitable<bool> serve(BodySource& body);
+  broker::Errc tell(const broker::ConnectorConfig& connector);
+  broker::Errc tell_and_authorize();
+  Awaitable<bool> serve_registry_root(BodySource& body);
+  bool must_ask_for_password();
+  Awaitable<bool> ask_for_password(BodySource& body);
   Awaitable<broker::Errc> keep(BodySource& body, const std::function<broker::Result<bool>()>& look);
   Awaitable<broker::Errc> read_batch(BodySource& body);
   Awaitable<bool> serve_push(BodySource& body);
@@ -74,16 +80,25 @@ class Connection {
   Awaitable<bool> invite_body();
   std::string_view detail_of(broker::Errc error) const;
   broker::Access access() const;
+  void decode_authorization();
   broker::Errc authorize(bool undecided = false);
   Awaitable<bool> forward(BodySource& body);
   broker::Errc choose_upstream();
   Awaitable<broker::Errc> connect(bool fresh);
   Awaitable<broker::Errc> exchange(BodySource& body);
   Awaitable<RelayEnd> send(BodySource& body);
-  Awaitable<broker::Errc> receive_head();
+  Awaitable<broker::Errc> receive_head(Method method);
+  Awaitable<broker::Errc> ask_registry(Upstream& upstream, const broker::Address& address, std::string target,
+                                       std::string_view secret, std::string& body);
+  Awaitable<broker::Errc> choose_registry_credential();
+  Awaitable<broker::Errc> ask_token_service(TokenRealm realm, std::string scope);
   Awaitable<broker::Errc> receive(BodySource& body);
   Awaitable<broker::Errc> answer(BodySource& body);
   Awaitable<broker::Errc> answer_batch();
+  bool may_be_handed_on() const;
+  std::unique_ptr<BodyFilter> filter_of_links() const;
+  broker::Errc point_fields(std::string& location);
+  std::string own_base() const;
   Awaitable<bool> refuse(broker::Errc code, std::string_view detail, const BodySource* body);
   Awaitable<void> linger();
   void count_bytes();
@@ -122,10 +137,12 @@ class Connection {
   RequestHead request_;
   Routed routed_;
   ServiceRequest git_;
-  std::string kept_;        // of the body: an LFS batch, the beginning of a push
-  KeptBytes::Share share_;  // of what all requests keep
-  std::string redirect_;    // target of the redirect that is followed
-  std::string basic_;       // decoded Basic credentials: ":" and the token; wiped
+  std::string kept_;              // of the body: an LFS batch, the beginning of a push
+  KeptBytes::Share share_;        // of what all requests keep
+  std::string redirect_;          // target of the redirect that is followed
+  std::string basic_;             // decoded Basic credentials: ":" and the token; wiped
+  std::string_view token_field_;  // the token where it came in a field of the class's own
+  std::string link_;              // of the answer's field Link, pointed to the proxy
   std::optional<broker::Grant> grant_;
   std::shared_ptr<Upstream> origin_;
   CredentialPtr credential_;

@@ -1,7 +1,9 @@
 // The upstream's half of Connection: sends the request on, and brings the answer back.
 #include "proxy/connection.h"
 #include "proxy/lfs.h"
+#include "proxy/links.h"
 #include "proxy/redirect.h"
+#include "proxy/services/service.h"
 #include "proxy/worker.h"
 
 #include <spdlog/logger.h>
@@ -17,6 +19,11 @@ using Kind = BodyFraming::Kind;
 
 constexpr int kMaxRedirects = 5;
 constexpr int kMaxInterim = 8;
+
+// Whether a registry may want another credential than the stored one.
+bool has_token_service(const broker::ConnectorConfig& connector) {
+  return broker::serves_oci(connector.connector_class) && connector.auth.type == broker::AuthConfig::Type::basic;
+}
 
 bool is_redirect(unsigned status) {
   return status == 301 || status == 302 || status == 303 || status == 307 || status == 308;
@@ -38,7 +45,9 @@ Awaitable<bool> Connection::forward(BodySource& body) {
     if (cut_) co_return co_await refuse(Errc::lease_closed, {}, &body);
     if (aborted_) co_return false;
     if (const Errc error = choose_upstream(); error != Errc{}) co_return co_await refuse(error, connector, &body);
-    Errc failure = co_await connect(fresh);
+    Errc failure{};
+    if (has_token_service(grant_->connector())) failure = co_await choose_registry_credential();
+    if (failure == Errc{}) failure = co_await connect(fresh);
     if (failure == Errc{}) {
       failure = co_await exchange(body);
       // A kept connection that the server had closed already: the request never reached it.
@@ -48,12 +57,18 @@ Awaitable<bool> Connection::forward(BodySource& body) {
         continue;
       }
     }
+    if (failure == Errc::upstream_refused) worker_.registry_tokens().forget(grant_->connector());
     if (cut_) failure = Errc::lease_closed;
     if (answered_ && advertise && hop == 0) worker_.shared().moves.forget(grant_->connector(), base);
     if (answered_) co_return failure == Errc{};
     if (failure != Errc{}) {
       if (failure != Errc::lease_closed && worker_.may_tell(connector, failure))
         worker_.shared().log.warn("connector '{}': {}", connector, broker::reason_word(failure));
+      co_return co_await refuse(failure, connector, &body);
+    }
+    if (may_be_handed_on()) {
+      failure = co_await answer(body);
+      if (answered_) co_return failure == Errc{};
       co_return co_await refuse(failure, connector, &body);
     }
     // A batch is kept, and asks the same wherever it is sent; 303 would have it asked with GET.
@@ -104,11 +119,12 @@ Awaitable<Errc> Connection::exchange(BodySource& body) {
                      Outgoing{.method = request_.method_text,
                               .prefix = address.prefix,
                               .path = routed_.target.path,
+                              .scope_slash = routed_.target.scope_slash,
                               .query = routed_.target.query,
                               .has_query = routed_.target.has_query,
                               .authority = authority,
                               .framing = framing,
-                              .identity_only = batch},
+                              .identity_only = batch || git_.links == Links::packument || git_.links == Links::index},
                      out_);
   if (body.done()) {
     const std::string_view secret = credential_->line_for(git_.kind == ServiceRequest::Kind::other).reveal();
@@ -138,7 +154,7 @@ Awaitable<RelayEnd> Connection::send(BodySource& body) {
               .sink = upstream_->stream,
               .buffers = worker_.buffers(),
               .chunked = request_.framing.kind == Kind::chunked,
-              .scrubber = nullptr,
+              .filter = nullptr,
               .may_go_on = [this] { return !timed_out_ && !upstream_->aborted; }};
   const RelayEnd end =
       co_await relay.run({out_, credential_->line_for(git_.kind == ServiceRequest::Kind::other).reveal(), "\r\n"});
@@ -158,7 +174,7 @@ Errc Connection::blame_upstream() const {
   return timed_out_ ? Errc::upstream_timeout : Errc::upstream_unreachable;
 }
 
-Awaitable<Errc> Connection::receive_head() {
+Awaitable<Errc> Connection::receive_head(Method method) {
   auto& in = upstream_->in;
   for (int interim = 0; interim < kMaxInterim; ++interim) {
     std::size_t from = 0;
@@ -169,7 +185,7 @@ Awaitable<Errc> Connection::receive_head() {
       if (read.error) co_return in.filled().empty() || timed_out_ || cut_ ? blame_upstream() : Errc::upstream_malformed;
       in.commit(read.size);
     }
-    if (parse_response(in.filled().substr(0, end), request_.method, response_)) co_return Errc::upstream_malformed;
+    if (parse_response(in.filled().substr(0, end), method, response_)) co_return Errc::upstream_malformed;
     if (response_.status >= 200) {
       response_size_ = end;
       co_return Errc{};
@@ -180,7 +196,7 @@ Awaitable<Errc> Connection::receive_head() {
 }
 
 Awaitable<Errc> Connection::receive(BodySource& body) {
-  Errc failure = co_await receive_head();
+  Errc failure = co_await receive_head(request_.method);
   if (failure == Errc{}) {
     if (response_.status == 401 || response_.status == 403) {
       failure = Errc::upstream_refused;
@@ -204,9 +220,15 @@ Awaitable<Errc> Connection::receive(BodySource& body) {
 Awaitable<Errc> Connection::answer(BodySource& body) {
   auto& in = upstream_->in;
   const bool page = response_.status / 100 != 2;  // an error or the like, which may echo the request
+  std::string location;
+  if (const Errc failure = point_fields(location); failure != Errc{}) co_return failure;
+  std::unique_ptr<BodyFilter> filter = page ? std::make_unique<Scrubber>(credential_->patterns) : filter_of_links();
+  const bool rewritten = !page && filter != nullptr;
+  if (rewritten && count_fields(response_.fields, FieldId::content_encoding) > 0) co_return Errc::upstream_malformed;
   BodySource source(upstream_->stream, in.filled_bytes().subspan(response_size_), response_.framing,
                     ChunkedDecoder::Side::response);
   BodyFraming relayed = response_.framing;
+  if (rewritten && relayed.kind == Kind::length) relayed = {Kind::chunked, 0};
   if (relayed.kind == Kind::chunked && request_.version_minor == 0) relayed = {Kind::until_close, 0};
   if (relayed.kind == Kind::until_close && request_.version_minor == 1) relayed = {Kind::chunked, 0};
   // What cannot be read cannot be scrubbed.
@@ -217,7 +239,7 @@ Awaitable<Errc> Connection::answer(BodySource& body) {
 
   const bool reusable = request_.keep_alive && relayed.kind != Kind::until_close && !closing_ && (sent_ || body.done());
   std::string head;
-  write_response_head(response_, relayed, reusable, request_, head);
+  write_response_head(response_, relayed, reusable, request_, head, location);
   credential_->patterns.scrub(head);
   if (!reusable) closing_ = true;
 
@@ -230,13 +252,11 @@ Awaitable<Errc> Connection::answer(BodySource& body) {
     const bool failed = static_cast<bool>(co_await client_.write(parts));
     co_return failed ? Errc::request_timeout : Errc{};
   }
-  std::optional<Scrubber> scrubber;
-  if (page) scrubber.emplace(credential_->patterns);
   Relay relay{.source = source,
               .sink = client_,
               .buffers = worker_.buffers(),
               .chunked = relayed.kind == Kind::chunked,
-              .scrubber = scrubber ? &*scrubber : nullptr,
+              .filter = filter.get(),
               .may_go_on = [this] { return !timed_out_ && !cut_; }};
   const RelayEnd end = co_await relay.run({head, {}, {}});
   wait_ = Wait::nothing;
@@ -315,7 +335,8 @@ Errc Connection::follow_move() {
 bool Connection::point_to(std::string target) {
   redirect_ = std::move(target);
   const ServiceRequest before = git_;
-  if (parse_target(redirect_, routed_.target) || classify(request_.method, routed_.target, git_)) return false;
+  if (parse_target(redirect_, routed_.target) || classify(grant_->connector(), request_.method, routed_.target, git_))
+    return false;
   if (git_.kind == ServiceRequest::Kind::lfs_batch) git_.operation = before.operation;  // its body says so
   return git_.kind == before.kind;
 }

@@ -117,6 +117,7 @@ error_code normalise(std::string_view raw, std::string& out) {
 }
 
 error_code parse_target(std::string_view target, Target& out) {
+  out.scope_slash = 0;
   const std::size_t question = target.find('?');
   out.has_query = question != std::string_view::npos;
   out.query = out.has_query ? target.substr(question + 1) : std::string_view();
@@ -124,13 +125,54 @@ error_code parse_target(std::string_view target, Target& out) {
   return normalise(target.substr(0, question), out.path);
 }
 
+namespace {
+
+// Of "/.../@scope%2fname/...": where the "%2f" begins. There is no other '%' in such a path; npos for any other.
+std::size_t find_scope_slash(std::string_view path) {
+  const std::size_t percent = path.find('%');
+  if (percent == std::string_view::npos || path.find('%', percent + 1) != std::string_view::npos)
+    return std::string_view::npos;
+  const std::size_t segment = path.rfind('/', percent);
+  const bool good = decode(path.substr(percent)) == '/' && segment + 2 < percent && path[segment + 1] == '@' &&
+                    percent + 3 < path.size() && path[percent + 3] != '/';
+  return good ? percent : std::string_view::npos;
+}
+
+// parse_target(), with the one "%2f" that may be.
+error_code parse_rest(std::string_view rest, Target& out) {
+  const std::string_view path = rest.substr(0, rest.find('?'));
+  const std::size_t percent = find_scope_slash(path);
+  if (percent == std::string_view::npos) return parse_target(rest, out);
+  // The query of what was received, the path of what is meant.
+  const std::string plain = std::string(path.substr(0, percent)) + "/" + std::string(path.substr(percent + 3));
+  out.has_query = path.size() != rest.size();
+  out.query = out.has_query ? rest.substr(path.size() + 1) : std::string_view();
+  if (!valid_query(out.query)) return Errc::request_malformed;
+  if (const auto error = normalise(plain, out.path)) return error;
+  out.scope_slash = percent;  // nothing in front of it was encoded
+  return {};
+}
+
+}  // namespace
+
 error_code route(std::string_view target, Routed& out) {
   std::string_view rest = target;
+  out.registry = skip(rest, "/v2") && rest.starts_with('/');
+  if (!out.registry) rest = target;
+  if (out.registry && rest == "/") {
+    out.space = out.name = {};
+    return parse_target(target, out.target);
+  }
   bool good = skip(rest, "/namespaces/");
   if (good) out.space = take_segment(rest);
   good = good && valid_name(out.space) && skip(rest, "/connectors/");
   if (good) out.name = take_segment(rest);
-  if (good && valid_name(out.name)) return parse_target(rest, out.target);
+  if (good && valid_name(out.name)) {
+    const auto error = parse_rest(rest, out.target);
+    if (!error && out.registry) out.target.path.insert(0, "/v2");
+    return error;
+  }
+  out.registry = false;
   if (const auto error = parse_target(target, out.target)) return error;
   return Errc::connector_unknown;
 }

@@ -22,13 +22,16 @@ struct Target {
   std::string path;        // canonical, begins with '/'
   std::string_view query;  // checked but as received; a view into what was parsed
   bool has_query = false;  // tells "?" from nothing
+  // Where in `path` a slash stands that came, and goes on, as "%2f": between npm's "@scope" and "name". Zero: nowhere.
+  std::size_t scope_slash = 0;
 };
 
 // A request to the proxy taken apart; the names are views into the parsed target.
 struct Routed {
   std::string_view space;
   std::string_view name;
-  Target target;  // relative to the connector's address
+  Target target;          // relative to the connector's address
+  bool registry = false;  // asked for as registries of images are: below "/v2/" of the host
 };
 
 // Writes the canonical form of `raw` to `out`; request_malformed where it is ambiguous.
@@ -38,7 +41,10 @@ boost::system::error_code normalise(std::string_view raw, std::string& out);
 // Path and query. request_malformed. `target` outlives `out`; `out.path` keeps its memory.
 boost::system::error_code parse_target(std::string_view target, Target& out);
 
-// "/namespaces/<space>/connectors/<name>/<path>". connector_unknown where it is not of that form,
+// "/namespaces/<space>/connectors/<name>/<path>", or for registries of images, whose clients know a host but no
+// path of it, "/v2/namespaces/<space>/connectors/<name>/<path>": their target is "/v2/<path>", and "/v2/" alone
+// names no connector. One "@scope%2fname" is read as "@scope/name", for whoever wants that: see
+// Target::scope_slash. connector_unknown where it is not of that form,
 // request_malformed where it is ambiguous anywhere. Whether there is such a connector is not asked.
 boost::system::error_code route(std::string_view target, Routed& out);
 

@@ -18,11 +18,11 @@ void BufferPool::give_back(Memory memory) {
 
 Awaitable<error_code> Relay::write(Head head, std::span<char> payload, bool last) {
   std::string_view body(payload.data(), payload.size());
-  std::string scrubbed;
-  if (scrubber != nullptr) {
-    scrubber->feed(body, scrubbed);
-    if (last) scrubber->finish(scrubbed);
-    body = scrubbed;
+  std::string filtered;
+  if (filter != nullptr) {
+    filter->feed(body, filtered);
+    if (last) filter->finish(filtered);
+    body = filtered;
   }
   std::array<char, kMaxChunkHeader> size;
   std::string_view chunk_header;
@@ -45,7 +45,7 @@ Awaitable<RelayEnd> Relay::run(Head head) {
   if (co_await write(head, payload, source.done())) co_return RelayEnd::sink_failed;
   if (source.done()) co_return RelayEnd::complete;
 
-  if (!chunked && scrubber == nullptr && sink.plain() && source.raw_rest() >= kWorthSplicing) {
+  if (!chunked && filter == nullptr && sink.plain() && source.raw_rest() >= kWorthSplicing) {
     if (auto pipe = buffers.pipes().take()) {
       const RelayEnd end = co_await splice_body(source.stream(), sink, *pipe, source.raw_rest(), may_go_on);
       if (end == RelayEnd::complete) {

@@ -6,7 +6,7 @@
 #pragma once
 
 #include "proxy/body.h"
-#include "proxy/scrub.h"
+#include "proxy/body_filter.h"
 #include "proxy/splice.h"
 #include "proxy/stream.h"
 
@@ -60,7 +60,7 @@ struct Relay {
   Stream& sink;
   BufferPool& buffers;
   bool chunked = false;             // frame the payload in chunks
-  Scrubber* scrubber = nullptr;     // sees every byte of the payload
+  BodyFilter* filter = nullptr;     // sees every byte of the payload
   std::function<bool()> may_go_on;  // after each write; false ends the relay as source_failed
 
   Awaitable<RelayEnd> run(Head head);

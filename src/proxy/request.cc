@@ -48,6 +48,8 @@ Method to_method(std::string_view text) {
   if (text == "HEAD") return Method::head;
   if (text == "POST") return Method::post;
   if (text == "PUT") return Method::put;
+  if (text == "PATCH") return Method::patch;
+  if (text == "DELETE") return Method::del;
   return Method::other;
 }
 

@@ -14,7 +14,7 @@
 namespace mintfs::proxy {
 
 // Names are case-sensitive (RFC 9110 section 9.1). TRACE and CONNECT never get this far.
-enum class Method : std::uint8_t { get, head, post, put, other };
+enum class Method : std::uint8_t { get, head, post, put, patch, del, other };
 
 // Reusable: parsing into one again allocates nothing once it has seen as many fields.
 struct RequestHead {

@@ -34,6 +34,7 @@ constexpr FieldSet kRequestFields = {
     FieldId::content_encoding,
     FieldId::content_language,
     FieldId::content_md5,
+    FieldId::content_range,
     FieldId::content_type,
     FieldId::date,
     FieldId::if_match,
@@ -134,7 +135,12 @@ const std::string_view kContinue = "HTTP/1.1 100 Continue\r\n\r\n";
 
 void write_request_head(const RequestHead& from, const Outgoing& to, std::string& out) {
   out.clear();
-  out.append(to.method).append(" ").append(to.prefix).append(to.path);
+  out.append(to.method).append(" ").append(to.prefix);
+  if (to.scope_slash == 0) {
+    out.append(to.path);
+  } else {
+    out.append(to.path.substr(0, to.scope_slash)).append("%2f").append(to.path.substr(to.scope_slash + 1));
+  }
   if (to.has_query) out.append("?").append(to.query);
   out.append(" HTTP/1.1\r\n");
   append_field(out, "Host", to.authority);
@@ -240,17 +246,22 @@ int to_http_status(Errc code) noexcept {
   return 500;
 }
 
-void write_result(std::string_view type, std::string_view body, bool keep_alive, std::string& out) {
+void write_result(std::string_view type, std::string_view body, bool keep_alive, std::string& out,
+                  std::string_view fields) {
   out.clear();
   append_status(out, 200);
   append_field(out, "Content-Type", type);
   append_field(out, "Cache-Control", "no-store");
   append_length(out, body.size());
+  out.append(fields);
   append_field(out, "Connection", keep_alive ? "keep-alive" : "close");
   out.append("\r\n").append(body);
 }
 
-void write_error(Errc code, std::string_view detail, bool keep_alive, bool head_request, std::string& out) {
+namespace {
+
+void write_refusal(unsigned status, Errc code, std::string_view detail, std::string_view fields, bool keep_alive,
+                   bool head_request, std::string& out) {
   std::string body("mintfs: ");
   body.append(broker::reason_word(code)).append(": ");
   if (!detail.empty()) {
@@ -260,14 +271,27 @@ void write_error(Errc code, std::string_view detail, bool keep_alive, bool head_
   body.append(broker::advice(code)).append("\n");
 
   out.clear();
-  append_status(out, static_cast<unsigned>(to_http_status(code)));
+  append_status(out, status);
   append_field(out, "Content-Type", "text/plain; charset=utf-8");
   append_field(out, "Cache-Control", "no-store");
   append_length(out, body.size());
-  if (code == Errc::too_many) append_field(out, "Retry-After", "1");
+  out.append(fields);
   append_field(out, "Connection", keep_alive ? "keep-alive" : "close");
   out.append("\r\n");
   if (!head_request) out.append(body);
+}
+
+}  // namespace
+
+void write_error(Errc code, std::string_view detail, bool keep_alive, bool head_request, std::string& out) {
+  const std::string_view again = code == Errc::too_many ? "Retry-After: 1\r\n" : "";
+  write_refusal(static_cast<unsigned>(to_http_status(code)), code, detail, again, keep_alive, head_request, out);
+}
+
+void write_challenge(bool keep_alive, bool head_request, std::string& out) {
+  constexpr std::string_view kAsks =
+      "WWW-Authenticate: Basic realm=\"mintfs\"\r\nDocker-Distribution-Api-Version: registry/2.0\r\n";
+  write_refusal(401, Errc::token_missing, {}, kAsks, keep_alive, head_request, out);
 }
 
 }  // namespace mintfs::proxy

@@ -1,10 +1,10 @@
 // Builds the heads that leave the proxy: the request for the upstream, the response for the client,
 // and the proxy's own error answers. Pure: text in, text out.
 //
-// A request carries on only fields from a list of those that git and git-lfs use: a field that a
-// server or a frontend obeys (X-Original-URL, X-HTTP-Method-Override, Sudo, Private-Token, names with
-// an underscore) would otherwise walk around the policy. A response loses what is for one hop only,
-// what sets state in a client, and all that would make git ask for, or forget, a password.
+// A request carries on only fields from a list of those that git, git-lfs and the clients of registries use: a field
+// that a server or a frontend obeys (X-Original-URL, X-HTTP-Method-Override, Sudo, Private-Token, names with an
+// underscore) would otherwise walk around the policy. A response loses what is for one hop only, what sets state in a
+// client, and all that would make git ask for, or forget, a password.
 #pragma once
 
 #include "broker/error.h"
@@ -21,8 +21,9 @@ namespace mintfs::proxy {
 // RequestHead, Target and Address, which were checked.
 struct Outgoing {
   std::string_view method;
-  std::string_view prefix;  // of the connector's address: "" or "/path"
-  std::string_view path;    // canonical
+  std::string_view prefix;      // of the connector's address: "" or "/path"
+  std::string_view path;        // canonical
+  std::size_t scope_slash = 0;  // see Target
   std::string_view query;
   bool has_query = false;
   std::string_view authority;
@@ -44,8 +45,14 @@ extern const std::string_view kContinue;
 
 int to_http_status(broker::Errc code) noexcept;
 
-// Replaces `out` by a whole answer of status 200 with a body of this media type, which nobody may keep.
-void write_result(std::string_view type, std::string_view body, bool keep_alive, std::string& out);
+// Replaces `out` by a whole answer of status 200 with a body of this media type, which nobody may keep. `fields` are
+// further lines, each with its CRLF.
+void write_result(std::string_view type, std::string_view body, bool keep_alive, std::string& out,
+                  std::string_view fields = {});
+
+// The same as write_error(token_missing), but that it asks for a password: for clients of registries, which send
+// none before. Never to git, which would ask its helpers and erase what they gave.
+void write_challenge(bool keep_alive, bool head_request, std::string& out);
 
 // Replaces `out` by a whole text/plain answer "mintfs: <reason>: [<detail>: ]<advice>\n". `detail`
 // names the thing, e.g. the connector; it is escaped and cut, so it may hold client bytes.

@@ -8,6 +8,7 @@
 #pragma once
 
 #include "broker/secret.h"
+#include "proxy/body_filter.h"
 
 #include <bitset>
 #include <cstddef>
@@ -45,17 +46,13 @@ class ScrubPatterns {
 
 // Scrubs a stream of buffers: an occurrence that is split between buffers is found as well. Holds
 // back at most longest() - 1 bytes. `patterns` outlives it.
-class Scrubber {
+class Scrubber final : public BodyFilter {
  public:
   explicit Scrubber(const ScrubPatterns& patterns) noexcept : patterns_(&patterns) {}
-  ~Scrubber() { broker::wipe(held_); }
-  Scrubber(const Scrubber&) = delete;
-  Scrubber& operator=(const Scrubber&) = delete;
+  ~Scrubber() override { broker::wipe(held_); }
 
-  // Appends to `out` what is certain by now.
-  void feed(std::string_view in, std::string& out);
-  // The end of the body: appends what was held back.
-  void finish(std::string& out);
+  void feed(std::string_view in, std::string& out) override;
+  void finish(std::string& out) override;
 
  private:
   void release(std::size_t certain, std::string& out);

@@ -180,4 +180,16 @@ std::shared_ptr<Upstream> Worker::upstream_for(const broker::Grant& grant, Conne
   return origin.upstream;
 }
 
+std::shared_ptr<Upstream> Worker::token_service_for(const broker::Grant& grant, const broker::Address& address) {
+  auto& origin = origins_[grant.connector().name];
+  if (!origin.token_service || origin.token_address != address) {
+    broker::ConnectorConfig service = grant.connector();
+    service.address = address;
+    origin.token_service = std::make_shared<Upstream>(service, context_.get_executor(), shared_.lookups, idle_,
+                                                      shared_.egress.find(address));
+    origin.token_address = address;
+  }
+  return origin.token_service;
+}
+
 }  // namespace mintfs::proxy

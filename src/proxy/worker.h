@@ -12,6 +12,7 @@
 #include "proxy/kept_bytes.h"
 #include "proxy/lookups.h"
 #include "proxy/moves.h"
+#include "proxy/registry_tokens.h"
 #include "proxy/relay.h"
 #include "proxy/server_tls.h"
 #include "proxy/traffic.h"
@@ -86,6 +87,9 @@ class Worker {
   bool draining() const { return draining_; }
   // `counts`: where the connector's requests are counted; set also when this throws.
   std::shared_ptr<Upstream> upstream_for(const broker::Grant& grant, ConnectorCounts*& counts);
+  // A token service of the connector's registry; after upstream_for().
+  std::shared_ptr<Upstream> token_service_for(const broker::Grant& grant, const broker::Address& address);
+  RegistryTokens& registry_tokens() { return registry_tokens_; }
   // Whether this failure of a connector is news for the log; what is not is counted and told later.
   bool may_tell(const std::string& connector, broker::Errc failure);
 
@@ -112,6 +116,8 @@ class Worker {
     std::shared_ptr<Upstream> upstream;
     SteadyTime used;
     ConnectorCounts* counts = nullptr;
+    std::shared_ptr<Upstream> token_service{};
+    broker::Address token_address{};
   };
   struct Told {
     SteadyTime until{};
@@ -121,6 +127,7 @@ class Worker {
   IdleConnections idle_;
   std::atomic<std::size_t> idle_upstreams_{0};
   std::map<broker::ConnectorName, Origin> origins_;
+  RegistryTokens registry_tokens_;
   Connections connections_;
   bool draining_ = false;
   std::thread thread_;
