@@ -1,5 +1,6 @@
 #include "mintfs/probe.h"
 
+#include "broker/config.h"
 #include "broker/policy.h"
 #include "client/http.h"
 #include "mintfs/gitconfig.h"
@@ -63,6 +64,13 @@ Finding ask_proxy(const std::string& name, const std::string& repository, const 
 
 Finding probe(const client::ControlClient& client, const json::object& connector, std::string repository) {
   const std::string name = text(connector, "name");
+  const auto connector_class = broker::parse_connector_class(text(connector, "class"));
+  if (connector_class && !broker::serves_git(*connector_class))
+    return {.state = Finding::State::warn,
+            .subject = "connector " + name,
+            .sentence = "was not asked: of class " + text(connector, "class") +
+                        ", which has no request that all servers answer",
+            .remedy = "ask with its own client: mintfs run -c " + name + " -- ..."};
   if (repository.empty()) repository = repository_to_probe(patterns_of(connector));
   repository = broker::canonical_repository(repository);
   json::object lease;
