@@ -81,6 +81,10 @@ class Job:
         return self.run("cat", self.lease.gitconfig).stdout
 
     def token(self) -> str:
+        """A fresh one; of a connector that is not git's where the lease has a .netrc."""
+        netrc = self.lease.path / ".netrc" if self.lease else None
+        if netrc and netrc.exists():
+            return self.run("cat", netrc).stdout.split()[-1]
         return token_in(self.gitconfig())
 
     def authorization(self) -> str:
