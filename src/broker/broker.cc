@@ -306,6 +306,18 @@ void Broker::close_for(std::string_view id, std::string_view reason) {
   if (const LeasePtr lease = leases_.remove(id)) closed(lease, reason);
 }
 
+bool Broker::take_lease(Lease lease, std::string_view event) {
+  const bool known = leases_.find(lease.id) != nullptr;
+  const LeasePtr taken = leases_.put(std::move(lease), keys_);
+  if (!taken) return false;
+  std::string names;
+  for (const auto& name : taken->connectors) names += (names.empty() ? "" : ",") + name.text();
+  if (!event.empty()) audit_.write({.event = event, .lease = taken->id, .connector = names, .subject = taken->subject});
+  if (!known)
+    for (LeaseObserver* observer : observers_) observer->lease_opened(taken);
+  return true;
+}
+
 void Broker::closed(const LeasePtr& lease, std::string_view reason) {
   audit_.write({.event = "close", .lease = lease->id, .subject = lease->subject, .reason = reason});
   for (LeaseObserver* observer : observers_) observer->lease_closed(lease);
@@ -408,6 +420,7 @@ boost::system::error_code Broker::check(std::string_view token, const Access& ac
     if (!is_signed_with(scratch.token, *key, scratch.signer)) return Errc::token_signature;
   }
   found.genuine = true;
+  if (confirmed_ && !confirmed_()) return Errc::leases_unconfirmed;
   if (!found.lease || found.lease->expires <= now) return Errc::lease_closed;
   if (const auto error = check_times(claims, now)) return error;
   const ClientOrigin unknown;

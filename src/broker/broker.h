@@ -114,6 +114,12 @@ class Broker {
   // For the daemon itself: expiry, the end of a bound process. `reason` goes to the audit log.
   void close_expired();
   void close_for(std::string_view id, std::string_view reason);
+  // A lease that is kept elsewhere (see LeaseTable::put), new or changed. `event` goes to the audit log, where
+  // it is not empty. False where its key is not known.
+  bool take_lease(Lease lease, std::string_view event);
+  // From here on a token is redeemed only while this says that the leases known here are those that there are.
+  // Asked on any thread. Before the first redeem().
+  void redeem_while(std::function<bool()> confirmed) { confirmed_ = std::move(confirmed); }
 
   // From here on, or no more, another daemon opens and closes the leases: none is closed here for having
   // expired or for its process's end, and a token is asked of the lease's file too.
@@ -192,6 +198,7 @@ class Broker {
   mutable Sync<Authorities> authorities_;
   std::vector<LeaseObserver*> observers_;
   std::atomic<bool> following_{false};
+  std::function<bool()> confirmed_;
   Counter minted_;
   Counter redeemed_;
   ByReason<Counter> refusals_;

@@ -101,6 +101,7 @@ Config parse_config(std::string_view text, const std::string& name) {
     static const std::set<std::string> levels = {"trace", "debug", "info", "warn", "error"};
     if (!levels.contains(config.log.level)) section.fail_at("level", "must be trace, debug, info, warn or error");
   });
+  root.section("kubernetes", [&](Section& section) { read_kubernetes(section, config); });
   std::set<ConnectorName> names;
   root.sections("connector", [&](Section& section) {
     config.connectors.push_back(read_connector(section));

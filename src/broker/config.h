@@ -148,6 +148,16 @@ struct Config {
   struct {
     std::string level = "info";
   } log;
+  // Of a gateway in a cluster; see docs/kubernetes-design.md.
+  struct {
+    std::string server;                // https://HOST:PORT; empty, as the next two: as a pod finds it
+    std::filesystem::path token_file;  // of our own service account
+    std::filesystem::path ca_file;
+    ListenAddress listen{.host = "0.0.0.0", .port = 8443, .tls = true};  // where nodes open leases
+    std::filesystem::path tls_certificate;
+    std::filesystem::path tls_key;
+    ConnectorName node_account{"connectors-system", "mintfs-node"};  // of the node daemons
+  } kubernetes;
   std::vector<ConnectorConfig> connectors;
 };
 

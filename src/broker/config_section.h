@@ -97,6 +97,7 @@ class Section {
 // The readers of the larger tables.
 ConnectorConfig read_connector(Section& section);
 void read_proxy(Section& section, Config& config);
+void read_kubernetes(Section& section, Config& config);
 void read_admin(Section& section, Config& config);
 
 }  // namespace mintfs::broker

@@ -94,6 +94,8 @@ unsigned to_http_status(Errc error) noexcept {
     case Errc::upstream_redirect:
     case Errc::upstream_malformed:
       return 502;
+    case Errc::leases_unconfirmed:
+      return 503;
     case Errc::upstream_timeout:
       return 504;
     case Errc::storage_failed:

@@ -84,6 +84,10 @@ constexpr Words words(Errc code) noexcept {
               "or the repository's URL."};
     case Errc::upstream_malformed:
       return {"upstream-malformed", "The server's answer is not well-formed HTTP/1.1."};
+    case Errc::leases_unconfirmed:
+      return {
+          "leases-unconfirmed",
+          "The gateway has lost touch with the cluster and cannot tell which leases are closed; try again shortly."};
     case Errc::storage_failed:
       return {"storage-failed", "The lease could not be written; look for a full or read-only runtime_dir."};
     case Errc::upgrade_failed:

@@ -53,6 +53,7 @@ enum class Errc {
   upstream_redirect,
   upstream_malformed,
   // This machine.
+  leases_unconfirmed,
   storage_failed,
   upgrade_failed,
   internal,  // the last: see kErrcs

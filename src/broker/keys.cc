@@ -73,6 +73,7 @@ MasterKeys::MasterKeys(const std::filesystem::path& state_dir, const Clock& cloc
     throw std::runtime_error("cannot look for the master keys in " + file_.string() + ": " + error.message() +
                              "; correct daemon.state_dir or the permissions");
   Masters masters;
+  if (present) read_ = FileVersion::of(file_);
   if (present) {
     masters = read(file_);
   } else {
@@ -107,6 +108,15 @@ MasterKeys::Masters MasterKeys::read(const std::filesystem::path& file) {
     masters.push_back(std::move(master));
   }
   return masters;
+}
+
+bool MasterKeys::refresh() {
+  const auto version = FileVersion::of(file_);
+  if (version == read_) return false;
+  read_ = version;
+  Masters masters = read(file_);
+  masters_.lock()->swap(masters);
+  return true;
 }
 
 std::uint32_t MasterKeys::current() const { return masters_.lock()->back().kid; }

@@ -9,6 +9,7 @@
 
 #include "broker/clock.h"
 #include "broker/secret.h"
+#include "broker/state_file.h"
 #include "broker/sync.h"
 
 #include <array>
@@ -46,6 +47,10 @@ class MasterKeys {
   // (then nothing is left behind).
   MasterKeys(const std::filesystem::path& state_dir, const Clock& clock);
 
+  // Reads the file again where it has changed: somebody else rotates it. Whether it did. Throws like the
+  // constructor; then the keys are as before. One caller at a time.
+  bool refresh();
+
   // The version that signs new leases.
   std::uint32_t current() const;
   // Nothing when the version is not known. Not cheap (a few microseconds): keep the result with the
@@ -68,6 +73,7 @@ class MasterKeys {
   void store(const Masters& masters) const;
 
   std::filesystem::path file_;
+  FileVersion read_;  // what refresh() last looked at
   mutable Sync<Masters> masters_;
 };
 

@@ -85,6 +85,26 @@ Result<LeasePtr> LeaseTable::add(Lease lease, std::uint32_t max_per_user) {
   return shared;
 }
 
+LeasePtr LeaseTable::put(Lease lease, const MasterKeys& keys) {
+  const auto key = keys.derive(lease.kid, lease.id);
+  if (!key) return nullptr;
+  lease.key = *key;
+  auto entries = entries_.lock();
+  const LeasePtr former = take(*entries, lease.id);
+  lease.serial = former ? former->serial : entries->last_serial + 1;
+  auto shared = std::make_shared<const Lease>(std::move(lease));
+  insert(*entries, shared);
+  return shared;
+}
+
+std::size_t LeaseTable::count_label(const std::string& key, std::string_view value) {
+  auto entries = entries_.lock();
+  return static_cast<std::size_t>(std::count_if(entries->by_id.begin(), entries->by_id.end(), [&](const auto& each) {
+    const auto found = each.second->labels.find(key);
+    return found != each.second->labels.end() && found->second == value;
+  }));
+}
+
 LeasePtr LeaseTable::remove(std::string_view id) {
   LeasePtr lease = take(*entries_.lock(), id);
   if (lease) remove_file(lease->id);
@@ -197,6 +217,7 @@ LeasePtr LeaseTable::take(Entries& entries, std::string_view id) {
 }
 
 void LeaseTable::remove_file(const std::string& id) {
+  if (directory_.empty()) return;
   const std::filesystem::path file = directory_ / (id + ".json");
   if (::unlink(file.c_str()) == 0 || errno == ENOENT) return;
   // An empty file is no lease: what cannot be removed must not come back at the next start.

@@ -78,6 +78,8 @@ class LeaseTable {
  public:
   // Leases live under `directory` (made with 0700 when missing; throws when that fails).
   explicit LeaseTable(std::filesystem::path directory);
+  // In memory only: leases that are kept elsewhere come by put() and go by remove().
+  LeaseTable() = default;
 
   // Reads what an earlier daemon left: expired ones are removed, malformed or unknown ones are set
   // aside as "<file>.refused". `report` gets one sentence for each of those. Returns how many live.
@@ -86,6 +88,11 @@ class LeaseTable {
   // Gives the lease its serial, writes its file, makes it visible. `max_per_user` bounds the open
   // leases of one opener (administrators are not bounded by it). too_many, storage_failed.
   Result<LeasePtr> add(Lease lease, std::uint32_t max_per_user);
+
+  // Makes it visible, in place of one with its id, without a file. Null where its key is not known.
+  LeasePtr put(Lease lease, const MasterKeys& keys);
+  // How many have this label.
+  std::size_t count_label(const std::string& key, std::string_view value);
 
   // Removes entry and file; null when there was none.
   LeasePtr remove(std::string_view id);

@@ -90,6 +90,7 @@ std::errc to_errno(broker::Errc error) noexcept {
     case Errc::upstream_refused:
     case Errc::upstream_redirect:
     case Errc::upstream_malformed:
+    case Errc::leases_unconfirmed:
     case Errc::storage_failed:
     case Errc::upgrade_failed:
     case Errc::internal:

@@ -88,7 +88,7 @@ void add_broker(broker::Broker& broker, Families& to) {
 }
 
 void add_view(const Watched& watched, Families& to) {
-  const broker::OpenCounts& opens = watched.opens;
+  const broker::OpenCounts& opens = *watched.opens;
   gauge(to, "mintfs_view_mounted", "Whether the view is mounted and answered.", watched.view_mounted() ? 1 : 0);
   counter(to, "mintfs_view_opens_total", "Files opened in the view.", opens.ok.value());
   auto& refusals = to.emplace_back(family("mintfs_view_open_refusals_total",
@@ -178,7 +178,7 @@ Exposition::Exposition(Watched watched) : watched_(std::move(watched)) {}
 std::vector<MetricFamily> Exposition::Collect() const {
   Families families;
   add_broker(watched_.broker, families);
-  add_view(watched_, families);
+  if (watched_.opens != nullptr) add_view(watched_, families);
   add_traffic(watched_.server.traffic(), families);
   add_proxy(watched_.server, families);
   add_process(started_, families);

@@ -23,8 +23,9 @@ namespace mintfs::proxy {
 struct Watched {
   broker::Broker& broker;
   Server& server;
-  const broker::OpenCounts& opens;
+  const broker::OpenCounts* opens;  // null, as the next: there is no view
   std::function<bool()> view_mounted;
+  std::function<bool()> leases_confirmed{};  // of a gateway
   std::function<bool()> stopping;
 };
 

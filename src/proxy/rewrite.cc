@@ -240,6 +240,8 @@ int to_http_status(Errc code) noexcept {
     case Errc::upstream_redirect:
     case Errc::upstream_malformed:
       return 502;
+    case Errc::leases_unconfirmed:
+      return 503;
     case Errc::upstream_timeout:
       return 504;
   }

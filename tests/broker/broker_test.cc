@@ -871,5 +871,17 @@ TEST_F(BrokerTest, ServesManyThreads) {
   EXPECT_EQ(wrong, 0);
 }
 
+TEST_F(BrokerTest, RedeemsNothingWhileItsLeasesAreNotConfirmed) {
+  AuditedBroker audited;
+  bool confirmed = true;
+  audited.broker.redeem_while([&] { return confirmed; });
+  const auto lease = audited.broker.open_lease({}, {.connectors = {"github"}}).value();
+  const std::string token = audited.mint(lease);
+  EXPECT_EQ(audited.redeem(token), Errc{});
+  confirmed = false;
+  EXPECT_EQ(audited.redeem(token), Errc::leases_unconfirmed);
+  EXPECT_EQ(audited.redeem("nonsense"), Errc::token_malformed) << "who has no genuine token learns nothing";
+}
+
 }  // namespace
 }  // namespace mintfs::broker

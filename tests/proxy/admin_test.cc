@@ -41,7 +41,7 @@ class Admin : public testing::Test {
   Watched watched() {
     return {.broker = broker_.broker,
             .server = server_,
-            .opens = opens_,
+            .opens = &opens_,
             .view_mounted = [this] { return mounted_.load(); },
             .stopping = [this] { return stopping_.load(); }};
   }

@@ -20,7 +20,10 @@ std::string_view last_word(std::string_view value) { return value.substr(value.r
 }  // namespace
 
 CredentialPtr load_credential(const broker::ConnectorConfig& connector) {
-  const Secret secret = broker::read_secret_line(connector.auth.secret_file);
+  return make_credential(connector, broker::read_secret_line(connector.auth.secret_file));
+}
+
+CredentialPtr make_credential(const broker::ConnectorConfig& connector, const Secret& secret) {
   HeaderLines lines = header_lines(connector, secret.reveal());
   const bool words = connector.auth.type == broker::AuthConfig::Type::header;
   return std::make_shared<const Credential>(
@@ -47,6 +50,12 @@ void CredentialStore::load(const broker::Connectors& connectors) {
   locked->swap(watched);
   entries_.lock()->swap(loaded);
 }
+
+void CredentialStore::put(const broker::ConnectorConfig& connector, CredentialPtr credential) {
+  entries_.lock()->insert_or_assign(connector.name, Entry{connector, std::move(credential)});
+}
+
+void CredentialStore::remove(const broker::ConnectorName& name) { entries_.lock()->erase(name); }
 
 CredentialPtr CredentialStore::find(const broker::ConnectorConfig& connector) {
   auto entries = entries_.lock();

@@ -37,11 +37,18 @@ using CredentialPtr = std::shared_ptr<const Credential>;
 // Reads the connector's secret file. Throws std::runtime_error with one sentence.
 CredentialPtr load_credential(const broker::ConnectorConfig& connector);
 
+// Of a secret that comes from elsewhere. It must be fit for a header line.
+CredentialPtr make_credential(const broker::ConnectorConfig& connector, const broker::Secret& secret);
+
 // The credentials of all connectors. Thread-safe.
 class CredentialStore {
  public:
   // Loads every credential or throws; nothing is replaced before all were read.
   void load(const broker::Connectors& connectors);
+
+  // One whose secret is in no file: in place of the former one of its name.
+  void put(const broker::ConnectorConfig& connector, CredentialPtr credential);
+  void remove(const broker::ConnectorName& name);
 
   // Null when this very connector is not known: one of the same name that now has another address or
   // account (a reload is under way) does not get this credential.
