@@ -174,7 +174,7 @@ std::unique_ptr<proxy::AdminServer> Daemon::make_admin() {
   return std::make_unique<proxy::AdminServer>(context_, proxy::listen_admin(config_.admin, inherited),
                                               proxy::Watched{.broker = broker_,
                                                              .server = server_,
-                                                             .opens = mount_.opens(),
+                                                             .opens = &mount_.opens(),
                                                              .view_mounted = [this] { return mount_.alive(); },
                                                              .stopping = [this] { return stopping_; }});
 }

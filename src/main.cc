@@ -1,5 +1,6 @@
 // mintfsd: reads the command line and the configuration, protects the process, and runs the daemon.
 #include "daemon.h"
+#include "gateway.h"
 
 #include "broker/config.h"
 #include "broker/service_manager.h"
@@ -56,6 +57,10 @@ int run(int argc, char** argv) {
   CLI::App app("mintfsd: serves short-lived Git credentials as files and proxies what they allow.");
   std::string config_file = "/etc/mintfs/mintfs.toml";
   app.add_option("--config", config_file, "Configuration file (mintfs.toml(5))")->capture_default_str();
+  std::string role = "machine";
+  app.add_option("--role", role, "machine: view and proxy of one machine; gateway: of a Kubernetes cluster")
+      ->check(CLI::IsMember({"machine", "gateway"}))
+      ->capture_default_str();
   app.set_version_flag("--version", "mintfsd " MINTFS_VERSION);
   app.footer(
       "Example: mintfsd --config /etc/mintfs/mintfs.toml\n"
@@ -78,7 +83,9 @@ int run(int argc, char** argv) {
                         .arguments = {argv, argv + argc},
                         .config_file = std::filesystem::absolute(config_file)};
     bool failed = false;
-    {
+    if (role == "gateway") {
+      Gateway(std::move(config), manager, *log).run();
+    } else {
       Daemon daemon(std::move(config), std::move(start), manager, predecessor, *log);
       daemon.run();
       failed = daemon.failed();

@@ -74,21 +74,6 @@ std::vector<broker::ConnectorName> read_names(const Members& spec) {
   return names;
 }
 
-broker::Operations read_operations(const Members& spec) {
-  broker::Operations operations;
-  for (const auto& text : spec.texts("operations", 2)) {
-    if (text == "fetch")
-      operations = operations | broker::Operations::only(broker::Operation::fetch);
-    else if (text == "push")
-      operations = operations | broker::Operations::only(broker::Operation::push);
-    else
-      spec.wrong("operations", "has an entry that is not fetch or push");
-  }
-  // None at all must not mean every one.
-  if (operations.empty()) spec.wrong("operations", "names none");
-  return operations;
-}
-
 broker::Time read_time(const Members& spec, std::string_view name) {
   const auto time = parse_rfc3339(spec.text(name, 40));
   if (!time) spec.wrong(name, "is not a time in UTC (RFC 3339)");
@@ -102,6 +87,20 @@ json::array to_array(const std::vector<std::string>& texts) {
 }
 
 }  // namespace
+
+broker::Operations read_operations(const Members& spec) {
+  broker::Operations operations;
+  for (const auto& text : spec.texts("operations", 2)) {
+    if (text == "fetch")
+      operations = operations | broker::Operations::only(broker::Operation::fetch);
+    else if (text == "push")
+      operations = operations | broker::Operations::only(broker::Operation::push);
+    else
+      spec.wrong("operations", "has an entry that is not fetch or push");
+  }
+  if (operations.empty()) spec.wrong("operations", "names none");
+  return operations;
+}
 
 std::string in_namespace(std::string_view collection, std::string_view space) {
   const std::size_t slash = collection.rfind('/');
@@ -201,6 +200,7 @@ Outcome<ConnectorLease> read_connector_lease(const json::object& object) {
 
 json::object write_connector_lease(const ConnectorLease& lease) {
   std::vector<std::string> connectors;
+  connectors.reserve(lease.connectors.size());
   for (const auto& name : lease.connectors) connectors.push_back(name.text());
   json::array operations;
   for (const auto name : lease.operations.names()) operations.emplace_back(json::string_view(name.data(), name.size()));

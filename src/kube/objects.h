@@ -19,6 +19,8 @@
 
 namespace mintfs::kube {
 
+class Members;
+
 inline constexpr const char* kGroup = "connectors.alauda.io";
 inline constexpr const char* kVersion = "v1alpha1";
 inline constexpr const char* kConnectors = "/apis/connectors.alauda.io/v1alpha1/connectors";
@@ -88,5 +90,7 @@ struct ConnectorLease {
 };
 Outcome<ConnectorLease> read_connector_lease(const boost::json::object& object);
 boost::json::object write_connector_lease(const ConnectorLease& lease);
+// The member `operations`, which must name one at least: none must not mean all.
+broker::Operations read_operations(const Members& members);
 
 }  // namespace mintfs::kube

@@ -79,9 +79,10 @@ class Daemon:
 
     def __init__(self, root: Path, *connectors: Mapping[str, Any], uid: int | None = None,
                  wrapper: Sequence[str] = (), runtime: Path | None = None, keeper: bool = False,
-                 program: Path = MINTFSD, **sections: Mapping[str, Any]) -> None:  # fmt: skip
+                 program: Path = MINTFSD, arguments: Sequence[str] = (), **sections: Mapping[str, Any]) -> None:  # fmt: skip
         root.mkdir(parents=True, exist_ok=True)
         self.root, self.uid, self._wrapper = root, os.getuid() if uid is None else uid, list(wrapper)
+        self._arguments = list(arguments)
         self.program, self.keeper_socket = program, root / "keeper.sock" if keeper else None
         self.runtime, self.state = runtime or root / "run", root / "state"
         self.config, self.log_file, self.port = root / "mintfs.toml", root / "log", free_port()
@@ -133,7 +134,8 @@ class Daemon:
     def spawn(self, **environment: str) -> subprocess.Popen[bytes]:
         """Starts the process and waits for nothing."""
         keeper = [str(KEEPER), "--socket", str(self.keeper_socket), "--"] if self.keeper_socket else []
-        command = [*self._wrapper, *as_user(self.uid), *keeper, str(self.program), "--config", str(self.config)]
+        command = [*self._wrapper, *as_user(self.uid), *keeper, str(self.program), "--config", str(self.config),
+                   *self._arguments]  # fmt: skip
         with self.log_file.open("ab") as log:
             self.process = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,

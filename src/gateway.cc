@@ -1,0 +1,190 @@
+#include "gateway.h"
+
+#include <spdlog/spdlog.h>
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/detached.hpp>
+#include <boost/asio/post.hpp>
+
+#include <csignal>
+#include <cstdlib>
+#include <exception>
+#include <filesystem>
+#include <stdexcept>
+#include <system_error>
+#include <utility>
+
+namespace mintfs {
+namespace {
+
+namespace asio = boost::asio;
+
+constexpr std::chrono::seconds kHousekeeping{1};
+constexpr const char* kSecretsOfType = "fieldSelector=type%3Dkubernetes.io%2Fbasic-auth";
+
+kube::Cluster cluster_of(const broker::Config& config) {
+  const auto& kubernetes = config.kubernetes;
+  if (!kubernetes.server.empty()) return kube::at(kubernetes.server, kubernetes.token_file, kubernetes.ca_file, "");
+  return kube::in_cluster([](const char* name) { return std::getenv(name); });
+}
+
+// Each replica would make a key of its own where there is none.
+const std::filesystem::path& with_master_keys(const std::filesystem::path& folder) {
+  std::error_code error;
+  if (!std::filesystem::exists(folder / "master-keys", error))
+    throw std::runtime_error("there are no master keys in " + (folder / "master-keys").string() +
+                             "; mount the Secret that all gateways share there (daemon.state_dir)");
+  return folder;
+}
+
+kube::LeaseDesk::Settings desk_settings(const broker::Config& config) {
+  return {.node_space = config.kubernetes.node_account.space,
+          .node_account = config.kubernetes.node_account.name,
+          .default_ttl = config.lease.default_ttl,
+          .max_ttl = config.lease.max_ttl};
+}
+
+}  // namespace
+
+Gateway::Gateway(broker::Config config, broker::ServiceManager& manager, spdlog::logger& log)
+    : config_(std::move(config)),
+      manager_(manager),
+      log_(log),
+      signals_(context_, SIGTERM, SIGINT, SIGHUP),
+      keys_(with_master_keys(config_.daemon.state_dir), clock_),
+      audit_(config_.audit.file, clock_),
+      tls_({config_.proxy.tls_certificate, config_.proxy.tls_key, config_.proxy.tls_ca}),
+      listeners_(proxy::listen_on(config_.proxy.listen, {})),
+      broker_({.audience = config_.proxy.url.empty() ? listeners_.front().url() : config_.proxy.url,
+               .token_ttl = config_.token.ttl,
+               .default_ttl = config_.lease.default_ttl,
+               .max_ttl = config_.lease.max_ttl},
+              keys_, leases_, audit_, clock_, std::make_shared<const broker::Connectors>()),
+      client_(context_, cluster_of(config_), kube::Client::Limits()),
+      pause_(context_),
+      catalog_(*this),
+      lease_watch_(broker_, [this](const std::string& sentence) { log_.warn("{}", sentence); }),
+      connectors_(client_, {.path = kube::kConnectors}, catalog_.connectors(), ways("connectors")),
+      classes_(client_, {.path = kube::kConnectorClasses}, catalog_.classes(), ways("connector classes")),
+      secrets_(client_, {.path = "/api/v1/secrets", .filter = kSecretsOfType}, catalog_.secrets(), ways("secrets")),
+      lease_objects_(client_, {.path = kube::kConnectorLeases}, lease_watch_, ways("leases")),
+      desk_(client_, broker_, keys_, desk_settings(config_)),
+      desk_listener_(config_.kubernetes.listen, nullptr, "kubernetes.listen"),
+      desk_server_(context_, desk_,
+                   {.listener = desk_listener_.release(),
+                    .family = desk_listener_.family(),
+                    .certificate = config_.kubernetes.tls_certificate,
+                    .key = config_.kubernetes.tls_key}),
+      server_(config_.proxy, broker_, credentials_, log_, tls_, std::move(listeners_)),
+      admin_(make_admin()),
+      timer_(context_) {
+  broker_.redeem_while([this] { return is_confirmed(); });
+  broker_.observe(server_);
+}
+
+Gateway::~Gateway() {
+  if (drainer_.joinable()) drainer_.join();
+}
+
+std::unique_ptr<proxy::AdminServer> Gateway::make_admin() {
+  if (config_.admin.socket.empty() && config_.admin.host.empty()) return nullptr;
+  return std::make_unique<proxy::AdminServer>(context_, proxy::listen_admin(config_.admin, -1),
+                                              proxy::Watched{.broker = broker_,
+                                                             .server = server_,
+                                                             .opens = nullptr,
+                                                             .view_mounted = {},
+                                                             .leases_confirmed = [this] { return is_confirmed(); },
+                                                             .stopping = [this] { return stopping_; }});
+}
+
+kube::Reflector::Ways Gateway::ways(const std::string& what) {
+  return {.pause = pause_, .chance = kube::system_chance(), .report = [this, what](const kube::Failure& failure) {
+            log_.warn("the {} of the cluster: {}", what, failure.text());
+          }};
+}
+
+bool Gateway::is_confirmed() const { return lease_objects_.is_fresh(std::chrono::steady_clock::now(), kConfirmed); }
+
+void Gateway::run() {
+  for (kube::Reflector* each : {&connectors_, &classes_, &secrets_, &lease_objects_})
+    asio::co_spawn(context_, each->run(), asio::detached);
+  server_.start();
+  desk_server_.start();
+  if (admin_) admin_->start();
+  wait_for_signal();
+  keep_house();
+  log_.info("serving as a gateway: proxy {}, leases at {}", broker_.audience(), desk_listener_.url());
+  manager_.notify("READY=1");
+  context_.run();
+  log_.info("stopped");
+}
+
+// The credential first: a request between the two finds a connector that does not fit it, and is refused.
+void Gateway::serve(const broker::ConnectorConfig& connector, const broker::Secret& password) {
+  credentials_.put(connector, proxy::make_credential(connector, password));
+  served_.insert_or_assign(connector.name, connector);
+  publish();
+}
+
+void Gateway::withdraw(const broker::ConnectorName& name) {
+  served_.erase(name);
+  credentials_.remove(name);
+  publish();
+}
+
+// Once for all that comes together: the table is copied.
+void Gateway::publish() {
+  if (std::exchange(publishing_, true)) return;
+  asio::post(context_, [this] {
+    publishing_ = false;
+    broker_.replace_connectors(std::make_shared<const broker::Connectors>(served_));
+  });
+}
+
+void Gateway::wait_for_signal() {
+  signals_.async_wait([this](const boost::system::error_code& error, int signal) {
+    if (error) return;
+    if (signal == SIGHUP)
+      audit_.reopen();
+    else if (!stopping_)
+      stop();
+    else
+      server_.abort();
+    wait_for_signal();
+  });
+}
+
+void Gateway::keep_house() {
+  timer_.expires_after(kHousekeeping);
+  timer_.async_wait([this](const boost::system::error_code& error) {
+    if (error) return;
+    const auto report = [this](const std::string& sentence) { log_.warn("{}", sentence); };
+    broker_.close_expired();
+    try {
+      if (keys_.refresh()) log_.info("the master keys were read again");
+    } catch (const std::exception& failure) {
+      log_.error("the former master keys stay: {}", failure.what());
+    }
+    if (tls_.refresh(report)) broker_.set_authorities(tls_.authorities());
+    desk_server_.refresh(report);
+    if (const bool confirmed = is_confirmed(); confirmed != std::exchange(confirmed_, confirmed)) {
+      if (confirmed)
+        log_.info("the leases of the cluster are known: {}", leases_.size());
+      else
+        log_.error("which leases there are was not confirmed for {} s; nothing is redeemed", kConfirmed.count());
+    }
+    keep_house();
+  });
+}
+
+void Gateway::stop() {
+  stopping_ = true;
+  manager_.notify("STOPPING=1");
+  log_.info("stopping: transfers under way get {} s", config_.proxy.drain_timeout.count());
+  desk_server_.stop();
+  drainer_ = std::thread([this] {
+    server_.stop();
+    context_.stop();
+  });
+}
+
+}  // namespace mintfs

@@ -1,0 +1,221 @@
+#include "kube/lease_desk.h"
+
+#include "broker/encoding.h"
+#include "broker/secret_json.h"
+#include "kube/instant.h"
+#include "kube/members.h"
+
+#include <boost/json/array.hpp>
+#include <boost/json/value.hpp>
+
+#include <algorithm>
+#include <array>
+#include <utility>
+
+namespace mintfs::kube {
+namespace {
+
+namespace asio = boost::asio;
+namespace json = boost::json;
+using broker::Errc;
+
+constexpr std::size_t kMaxToken = 16 * 1024;
+
+json::string_view boosted(std::string_view text) { return {text.data(), text.size()}; }
+
+// Who cannot be asked has not said no.
+DeskAnswer unanswered(const Failure& failure) {
+  if (failure.reason == Reason::unauthorized) return LeaseDesk::refuse(Errc::caller_denied, failure.message);
+  return LeaseDesk::refuse(Errc::leases_unconfirmed,
+                           "The gateway cannot ask the API server: " + failure.text() + "; try again shortly.");
+}
+
+int to_status(Errc error) {
+  if (error == Errc::leases_unconfirmed || error == Errc::token_key_unknown) return 503;
+  if (error == Errc::request_malformed || error == Errc::lease_malformed) return 400;
+  if (error == Errc::lease_closed) return 404;
+  if (error == Errc::connector_unknown) return 422;
+  if (error == Errc::too_many) return 429;
+  return 403;
+}
+
+std::string new_id() {
+  broker::Random random;
+  std::array<char, 16> bytes;
+  random.fill(bytes);
+  return broker::base32_encode({bytes.data(), bytes.size()});
+}
+
+}  // namespace
+
+broker::Lease to_lease(const ConnectorLease& object) {
+  broker::Lease lease;
+  lease.id = object.id;
+  lease.subject = "pod:" + object.space + "/" + object.pod;
+  lease.pod = true;
+  lease.labels = {{"node", object.node}, {"pod", object.pod}, {"pod_uid", object.pod_uid}};
+  lease.connectors = object.connectors;
+  lease.rights.operations = object.operations;
+  for (const auto& pattern : object.repositories) lease.rights.repositories.emplace_back(pattern);
+  lease.opened = object.opened;
+  lease.expires = object.expires;
+  lease.kid = object.kid;
+  return lease;
+}
+
+LeaseDesk::LeaseDesk(Api& api, broker::Broker& broker, const broker::MasterKeys& keys, Settings settings)
+    : api_(api), broker_(broker), keys_(keys), settings_(std::move(settings)) {}
+
+DeskAnswer LeaseDesk::refuse(Errc error, std::string_view detail) {
+  const int status = to_status(error);
+  const json::object problem{{"type", "about:blank"},
+                             {"status", status},
+                             {"reason", boosted(broker::reason_word(error))},
+                             {"detail", boosted(detail.empty() ? broker::advice(error) : detail)}};
+  return {.status = status, .body = broker::serialize_secret(problem)};
+}
+
+Outcome<LeaseDesk::Request> LeaseDesk::read(std::string_view body) const {
+  std::string fault;
+  const auto value = broker::parse_secret_json(body);
+  if (!value || !value->is_object()) return Failure{.reason = Reason::invalid, .message = "the body is no JSON object"};
+  for (const auto& member : value->get_object()) {
+    constexpr std::array<std::string_view, 5> kKnown{"token", "connectors", "operations", "repositories",
+                                                     "ttl_seconds"};
+    const std::string_view name(member.key().data(), member.key().size());
+    // A right that a newer node narrows must not be given whole.
+    if (std::find(kKnown.begin(), kKnown.end(), name) == kKnown.end())
+      return Failure{.reason = Reason::invalid, .message = "'" + printable(name) + "' is not known here"};
+  }
+  const Members all(value->get_object(), "", fault);
+  Request request;
+  std::string token = all.text("token", kMaxToken);
+  request.token = broker::Secret(std::string_view(token));
+  broker::wipe(token);
+  for (const auto& text : all.texts("connectors", 32)) {
+    auto name = broker::ConnectorName::parse(text);
+    if (!name) all.wrong("connectors", "has an entry that is not namespace/name");
+    if (name && std::find(request.connectors.begin(), request.connectors.end(), *name) == request.connectors.end())
+      request.connectors.push_back(std::move(*name));
+  }
+  if (request.connectors.empty()) all.wrong("connectors", "names none");
+  if (value->get_object().contains("operations")) request.operations = read_operations(all);
+  request.repositories = all.texts("repositories", 64, 255);
+  for (const auto& pattern : request.repositories)
+    if (!broker::RepositoryPattern::is_valid(pattern)) all.wrong("repositories", "has an entry that is no pattern");
+  request.ttl = settings_.default_ttl;
+  if (value->get_object().contains("ttl_seconds")) request.ttl = std::chrono::seconds(all.number("ttl_seconds"));
+  if (request.ttl.count() < 1 || request.ttl > settings_.max_ttl)
+    all.wrong("ttl_seconds", "is not 1 to " + std::to_string(settings_.max_ttl.count()));
+  if (!fault.empty()) return Failure{.reason = Reason::invalid, .message = std::move(fault)};
+  return request;
+}
+
+asio::awaitable<std::optional<DeskAnswer>> LeaseDesk::admit(broker::Secret bearer, PodIdentity& node) {
+  auto reviewed = co_await review_token(api_, std::move(bearer), settings_.node_audience);
+  if (!reviewed) co_return unanswered(reviewed.error());
+  if (reviewed->space != settings_.node_space || reviewed->service_account != settings_.node_account)
+    co_return refuse(Errc::caller_denied, "Only the node daemon opens and closes leases here.");
+  node = std::move(*reviewed);
+  co_return std::nullopt;
+}
+
+// A connector that is missing and one that is denied are told apart only to who may know.
+asio::awaitable<std::optional<DeskAnswer>> LeaseDesk::allow(const PodIdentity& pod, const Request& request) {
+  for (const auto& name : request.connectors) {
+    const auto allowed = co_await may_use(api_, pod, name);
+    if (!allowed) co_return unanswered(allowed.error());
+    if (!*allowed)
+      co_return refuse(Errc::connector_denied, "The service account '" + pod.space + "/" + pod.service_account +
+                                                   "' may not get the connector '" + name.text() +
+                                                   "'; bind a role to it that has the verb get on connectors.");
+    if (!broker_.connectors()->contains(name))
+      co_return refuse(Errc::connector_unknown,
+                       "The connector '" + name.text() + "' is missing or not ready; kubectl describe it to see why.");
+  }
+  co_return std::nullopt;
+}
+
+std::size_t LeaseDesk::leases_of(const PodIdentity& pod) const {
+  return broker_.leases().count_label("pod_uid", pod.pod_uid);
+}
+
+ConnectorLease LeaseDesk::describe(const PodIdentity& pod, const Request& request) const {
+  const broker::Time now = broker_.clock().now();
+  return {.id = new_id(),
+          .space = pod.space,
+          .pod = pod.pod,
+          .pod_uid = pod.pod_uid,
+          .node = pod.node,
+          .service_account = pod.service_account,
+          .connectors = request.connectors,
+          .operations = request.operations,
+          .repositories = request.repositories,
+          .kid = keys_.current(),
+          .opened = now,
+          .expires = now + request.ttl};
+}
+
+DeskAnswer LeaseDesk::grant(const ConnectorLease& lease, const broker::LeaseKey& key) const {
+  json::object answer = broker::secret_object();
+  json::array connectors;
+  const auto table = broker_.connectors();
+  for (const auto& name : lease.connectors) {
+    const auto found = table->find(name);
+    if (found != table->end()) connectors.push_back({{"name", name.text()}, {"address", found->second.address.text()}});
+  }
+  answer["id"] = lease.id;
+  answer["expires"] = rfc3339_micro(lease.expires);
+  answer["key_version"] = std::int64_t{lease.kid};
+  std::array<char, broker::base64_size(32)> text;
+  broker::base64_encode(key.reveal(), text.data());
+  answer["key"] = json::string_view(text.data(), text.size());
+  broker::wipe(text);
+  answer["audience"] = broker_.audience();
+  answer["subject"] = "pod:" + lease.space + "/" + lease.pod;
+  answer["connectors"] = std::move(connectors);
+  return {.status = 201, .body = broker::serialize_secret(answer)};
+}
+
+asio::awaitable<DeskAnswer> LeaseDesk::open(broker::Secret bearer, broker::Secret body) {
+  PodIdentity node;
+  if (auto refusal = co_await admit(std::move(bearer), node)) co_return std::move(*refusal);
+  auto request = read(body.reveal());
+  if (!request) co_return refuse(Errc::request_malformed, request.error().message);
+  const auto pod = co_await review_token(api_, std::move(request->token), settings_.pod_audience);
+  if (!pod) co_return unanswered(pod.error());
+  if (pod->node != node.node)
+    co_return refuse(Errc::caller_denied, "The pod does not run on the node that asks for it.");
+  if (auto refusal = co_await allow(*pod, *request)) co_return std::move(*refusal);
+  if (leases_of(*pod) >= kLeasesPerPod) co_return refuse(Errc::too_many, "The pod has 16 leases open; close one.");
+  const ConnectorLease lease = describe(*pod, *request);
+  const auto key = keys_.derive(lease.kid, lease.id);
+  if (!key) co_return refuse(Errc::token_key_unknown);
+  const json::object object = write_connector_lease(lease);
+  Call call{.method = Call::Method::post,
+            .target = in_namespace(kConnectorLeases, lease.space),
+            .body = broker::serialize_secret(object)};
+  const auto made = co_await api_.send(std::move(call));
+  if (!made) co_return unanswered(made.error());
+  broker_.take_lease(to_lease(lease), "open");
+  co_return grant(lease, *key);
+}
+
+asio::awaitable<DeskAnswer> LeaseDesk::close(broker::Secret bearer, std::string id) {
+  PodIdentity node;
+  if (auto refusal = co_await admit(std::move(bearer), node)) co_return std::move(*refusal);
+  const broker::LeasePtr lease = broker_.find_lease(id);
+  const auto label = [&](const char* name) {
+    const auto found = lease ? lease->labels.find(name) : std::map<std::string, std::string>::const_iterator();
+    return lease && found != lease->labels.end() ? found->second : std::string();
+  };
+  if (!lease || label("node") != node.node) co_return refuse(Errc::lease_closed);
+  const std::string space = lease->subject.substr(4, lease->subject.find('/') - 4);  // behind "pod:"
+  Call call{.method = Call::Method::remove, .target = in_namespace(kConnectorLeases, space) + "/" + id};
+  const auto gone = co_await api_.send(std::move(call));
+  if (!gone && gone.error().reason != Reason::not_found) co_return unanswered(gone.error());
+  broker_.close_for(id, "");
+  co_return DeskAnswer{.status = 204};
+}
+
+}  // namespace mintfs::kube

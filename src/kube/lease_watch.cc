@@ -1,0 +1,45 @@
+#include "kube/lease_watch.h"
+
+#include "kube/lease_desk.h"
+#include "kube/objects.h"
+
+#include <utility>
+
+namespace mintfs::kube {
+
+// What is opened here while the list is on its way is not among them, so it is not taken for deleted.
+void LeaseWatch::begin() {
+  missing_.clear();
+  for (const auto& lease : broker_.leases().all()) missing_.insert(lease->id);
+}
+
+void LeaseWatch::upsert(const boost::json::object& object) {
+  const auto name = name_of(object);
+  if (!name) return;
+  missing_.erase(name->name);
+  const auto lease = read_connector_lease(object);
+  const auto now = broker_.clock().now();
+  // One that changed into something that cannot be read must not live on as it was.
+  if (!lease || lease->expires <= now) {
+    if (!lease)
+      report_("the ConnectorLease " + printable(name->space + "/" + name->name) +
+              " is refused: " + lease.error().message);
+    broker_.close_for(name->name, lease ? "expired" : "malformed");
+    return;
+  }
+  if (!broker_.take_lease(to_lease(*lease), "")) {
+    report_("the ConnectorLease " + name->space + "/" + name->name + " is refused: its key version is not known here");
+    broker_.close_for(name->name, "key-unknown");
+    return;
+  }
+}
+
+void LeaseWatch::complete() {
+  for (const auto& id : std::exchange(missing_, {})) broker_.close_for(id, "deleted");
+}
+
+void LeaseWatch::remove(const boost::json::object& object) {
+  if (const auto name = name_of(object)) broker_.close_for(name->name, "deleted");
+}
+
+}  // namespace mintfs::kube

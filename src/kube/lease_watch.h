@@ -1,0 +1,32 @@
+// Brings the ConnectorLeases of the cluster into the broker: what is gone there ends here at once.
+//
+// Also says whether that picture may be trusted, see Reflector::is_fresh. Of the context's thread.
+#pragma once
+
+#include "broker/broker.h"
+#include "kube/reflector.h"
+
+#include <functional>
+#include <string>
+#include <unordered_set>
+
+namespace mintfs::kube {
+
+class LeaseWatch final : public ObjectSink {
+ public:
+  // `report` gets one sentence for each object that cannot be used; such a lease opens nothing.
+  LeaseWatch(broker::Broker& broker, std::function<void(const std::string&)> report)
+      : broker_(broker), report_(std::move(report)) {}
+
+  void begin() override;
+  void upsert(const boost::json::object& object) override;
+  void complete() override;
+  void remove(const boost::json::object& object) override;
+
+ private:
+  broker::Broker& broker_;
+  std::function<void(const std::string&)> report_;
+  std::unordered_set<std::string> missing_;  // those that were here at begin() and were not listed since
+};
+
+}  // namespace mintfs::kube

@@ -1,0 +1,253 @@
+"""mintfsd as a gateway: leases for pods that prove themselves, credentials from Secrets, revocation by the watch."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from support.api_server import CLASSES, CONNECTORS, LEASES, SECRETS, ApiServer, Refusal
+from support.gateway import Cluster, Gateway, Pod, derived_key, mint
+from support.git_server import PASSWORD, GitServer
+from support.tls import Authority
+from support.waiting import eventually
+
+PATH = "/namespaces/team-a/connectors/github/acme/app.git/info/refs?service=git-upload-pack"
+
+
+@pytest.fixture
+def api(authority: Authority) -> Iterator[ApiServer]:
+    server = ApiServer(authority)
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def cluster(api: ApiServer, server: GitServer) -> Cluster:
+    """team-a's connector for the private server; its builder may use it, and job-1 runs as builder on node-1."""
+    cluster = Cluster(api)
+    cluster.apply(server.url)
+    cluster.allow("team-a/builder", "team-a/github")
+    cluster.add(Pod())
+    return cluster
+
+
+Start = Callable[..., Gateway]
+
+
+@pytest.fixture
+def start(tmp_path: Path, api: ApiServer, authority: Authority, cluster: Cluster) -> Iterator[Start]:
+    started: list[Gateway] = []
+
+    def begin(name: str = "gateway", **options: Any) -> Gateway:
+        started.append(Gateway(tmp_path / name, api, authority, **options))
+        started[-1].start()
+        ready(started[-1])
+        return started[-1]
+
+    yield begin
+    for gateway in started:
+        assert gateway.stop() == 0, gateway.log()
+
+
+def ready(gateway: Gateway) -> None:
+    """All collections are listed: the leases are confirmed, and the connectors came before."""
+    eventually("the gateway is ready", lambda: "leases of the cluster are known" in gateway.log())
+
+
+def fetch(gateway: Gateway, token: str, path: str = PATH) -> tuple[int, str]:
+    connection = http.client.HTTPConnection("127.0.0.1", gateway.port, timeout=60)
+    connection.request("GET", path, headers={"Authorization": f"Bearer {token}"})
+    answer = connection.getresponse()
+    text = answer.read().decode(errors="replace")
+    connection.close()
+    return answer.status, text
+
+
+def opened(gateway: Gateway, pod: Pod | None = None, **more: Any) -> dict[str, Any]:
+    answer = eventually("the lease is open", lambda: (a := gateway.open(pod or Pod(), "team-a/github", **more)).status
+                        not in (422, 503) and a)  # fmt: skip
+    assert answer.status == 201, answer
+    return answer.body
+
+
+def test_a_pod_that_proves_itself_gets_a_lease_and_its_tokens_open_the_server(start: Start, api: ApiServer) -> None:
+    gateway = start()
+    lease = opened(gateway)
+    assert lease["connectors"] == [{"name": "team-a/github", "address": api.get(CONNECTORS, "github", "team-a")
+                                    ["spec"]["address"]}]  # fmt: skip
+    status, text = fetch(gateway, mint(lease, "team-a/github"))
+    assert (status, "git-upload-pack" in text) == (200, True), text
+    (made,) = api.objects(LEASES)
+    assert made["metadata"]["name"] == lease["id"] and made["metadata"]["namespace"] == "team-a"
+    (owner,) = made["metadata"]["ownerReferences"]
+    assert (owner["kind"], owner["name"], owner["uid"]) == ("Pod", "job-1", "uid-of-job-1")
+    assert lease["key"] not in json.dumps(made), "whoever reads leases could mint"
+    for secret in (PASSWORD, lease["key"], "node-token", "token-of-job-1"):
+        assert secret not in gateway.log() + (gateway.state / "audit.log").read_text()
+
+
+def test_git_clones_through_the_gateway(start: Start, tmp_path: Path) -> None:
+    gateway = start()
+    token = mint(opened(gateway), "team-a/github")
+    subprocess.run(["git", "-c", f"http.extraHeader=Authorization: Bearer {token}", "clone", "-q",
+                    f"{gateway.url}/namespaces/team-a/connectors/github/acme/app.git", str(tmp_path / "clone")],
+                   check=True, env={"PATH": "/usr/bin:/bin", "HOME": str(tmp_path)})  # fmt: skip
+    assert (tmp_path / "clone/hello.txt").read_text() == "hello\n"
+
+
+def test_every_replica_redeems_what_one_has_opened(start: Start) -> None:
+    first, second = (start(name, audience="http://connectors-proxy-service") for name in ("one", "two"))
+    lease = opened(first)
+    token = mint(lease, "team-a/github")
+    assert fetch(first, token)[0] == 200
+    eventually("the other has heard of it", lambda: fetch(second, token)[0] == 200)
+
+
+def test_a_token_of_another_key_opens_nothing(start: Start) -> None:
+    gateway = start()
+    lease = opened(gateway)
+    other = derived_key("a" * 26)
+    assert derived_key(lease["id"]).hex() != other.hex()
+    assert fetch(gateway, mint(lease, "team-a/github", key=derived_key(lease["id"])))[0] == 200
+    status, text = fetch(gateway, mint(lease, "team-a/github", key=other))
+    assert status == 403 and "token-signature" in text
+
+
+def test_a_deleted_lease_ends_at_once_everywhere(start: Start, api: ApiServer) -> None:
+    first, second = (start(name, audience="http://connectors-proxy-service") for name in ("one", "two"))
+    lease = opened(first)
+    token = mint(lease, "team-a/github")
+    eventually("both redeem", lambda: fetch(first, token)[0] == fetch(second, token)[0] == 200)
+    api.delete(LEASES, lease["id"], "team-a")  # as the garbage collector does when the pod is gone
+    for gateway in (first, second):
+        eventually("it is refused", lambda gateway=gateway: "lease-closed" in fetch(gateway, token)[1])
+
+
+def test_a_lease_that_went_while_the_watch_was_gone_is_missed_in_the_list(start: Start, api: ApiServer) -> None:
+    gateway = start()
+    lease = opened(gateway)
+    token = mint(lease, "team-a/github")
+    watches = api.wait_for_watch(LEASES)
+    api._state.objects[LEASES].clear()  # nobody is told
+    api.compact()
+    watches.drop()
+    eventually("it is refused", lambda: "lease-closed" in fetch(gateway, token)[1])
+
+
+def test_the_node_closes_a_lease_of_its_own_and_no_other(start: Start, api: ApiServer, cluster: Cluster) -> None:
+    gateway = start()
+    lease = opened(gateway)
+    cluster.add(Pod("mintfs-node-2", "connectors-system", "mintfs-node", "node-2", "mintfs-gateway"), "other-node")
+    assert gateway.ask("DELETE", f"/v1/leases/{lease['id']}", bearer="other-node").status == 404
+    assert gateway.ask("DELETE", f"/v1/leases/{'a' * 26}").status == 404
+    assert fetch(gateway, mint(lease, "team-a/github"))[0] == 200
+    assert gateway.ask("DELETE", f"/v1/leases/{lease['id']}").status == 204
+    assert "lease-closed" in fetch(gateway, mint(lease, "team-a/github"))[1]
+    assert api.objects(LEASES) == []
+
+
+@pytest.mark.parametrize(
+    "pod, reason",
+    [
+        (Pod("unknown"), "caller-denied"),
+        (Pod("elsewhere", node="node-2"), "caller-denied"),
+        (Pod("other-audience", audience="https://kubernetes.default.svc"), "caller-denied"),
+        (Pod("not-allowed", account="default"), "connector-denied"),
+    ],
+)
+def test_a_pod_that_does_not_prove_itself_gets_nothing(
+    start: Start, api: ApiServer, cluster: Cluster, pod: Pod, reason: str
+) -> None:
+    gateway = start()
+    opened(gateway)  # it works for who does
+    if pod.name != "unknown":
+        cluster.add(pod)
+    before = len(api.objects(LEASES))
+    answer = gateway.open(pod, "team-a/github")
+    assert (answer.status, answer.body["reason"]) == (403, reason)
+    assert len(api.objects(LEASES)) == before
+
+
+@pytest.mark.parametrize("bearer", ["", "nonsense", "token-of-job-1"])
+def test_only_the_node_daemon_is_answered(start: Start, api: ApiServer, bearer: str) -> None:
+    gateway = start()
+    answer = gateway.ask("POST", "/v1/leases", {"token": "token-of-job-1", "connectors": ["team-a/github"]}, bearer)
+    assert (answer.status, answer.body["reason"]) == (403, "caller-denied")
+    assert api.objects(LEASES) == []
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        [], {}, {"token": "token-of-job-1"}, {"token": 7, "connectors": ["team-a/github"]},
+        {"token": "token-of-job-1", "connectors": []}, {"token": "token-of-job-1", "connectors": ["../x"]},
+        {"token": "token-of-job-1", "connectors": ["team-a/github"], "operations": []},
+        {"token": "token-of-job-1", "connectors": ["team-a/github"], "repositories": ["../x"]},
+        {"token": "token-of-job-1", "connectors": ["team-a/github"], "ttl_seconds": 10**9},
+        {"token": "token-of-job-1", "connectors": ["team-a/github"], "read_only": True},
+    ],
+)  # fmt: skip
+def test_a_malformed_request_is_refused(start: Start, api: ApiServer, body: Any) -> None:
+    answer = start().ask("POST", "/v1/leases", body)
+    assert (answer.status, answer.body["reason"]) == (400, "request-malformed")
+    assert api.objects(LEASES) == []
+
+
+def test_a_lease_is_narrowed_as_was_asked(start: Start) -> None:
+    gateway = start()
+    token = mint(opened(gateway, repositories=["other/*"], operations=["fetch"]), "team-a/github")
+    status, text = fetch(gateway, token)
+    assert status == 403 and "repository-denied" in text
+    assert fetch(gateway, token, PATH.replace("acme/app", "other/secret"))[0] == 200
+    status, text = fetch(gateway, token, PATH.replace("acme/app", "other/secret").replace("upload", "receive"))
+    assert status == 403 and "operation-denied" in text
+
+
+def test_an_api_server_that_cannot_be_asked_is_no_yes(start: Start, api: ApiServer) -> None:
+    gateway = start()
+    opened(gateway)
+    for where in ("POST /apis/authentication", "POST /apis/authorization", f"POST {LEASES.rsplit('/', 1)[0]}"):
+        before = len(api.objects(LEASES))
+        api.script(Refusal(500, "etcd is away"), where)
+        answer = gateway.open(Pod(), "team-a/github")
+        assert (answer.status, answer.body["reason"]) == (503, "leases-unconfirmed"), where
+        assert len(api.objects(LEASES)) == before
+
+
+def test_a_connector_follows_its_objects(start: Start, api: ApiServer, cluster: Cluster) -> None:
+    gateway = start()
+    token = mint(opened(gateway), "team-a/github")
+    assert fetch(gateway, token)[0] == 200
+    cluster.secret("wrong")
+    eventually("the new password is used", lambda: "upstream-refused" in fetch(gateway, token)[1])
+    cluster.secret(PASSWORD)
+    eventually("and the next", lambda: fetch(gateway, token)[0] == 200)
+    api.delete(SECRETS, "github", "team-a")
+    eventually("it is withdrawn", lambda: "connector-unknown" in fetch(gateway, token)[1])
+    cluster.secret(PASSWORD)
+    eventually("it is back", lambda: fetch(gateway, token)[0] == 200)
+    api.delete(CLASSES, "git")
+    eventually("it is withdrawn", lambda: "connector-unknown" in fetch(gateway, token)[1])
+
+
+def test_a_secret_of_another_namespace_is_not_used(start: Start, api: ApiServer, cluster: Cluster) -> None:
+    gateway = start()
+    token = mint(opened(gateway), "team-a/github")
+    cluster.secret(PASSWORD, "stolen", "team-b")
+    held = api.get(CONNECTORS, "github", "team-a")
+    held["spec"]["auth"]["secretRef"] = {"name": "stolen", "namespace": "team-b"}
+    api.put(CONNECTORS, held)
+    eventually("it is withdrawn", lambda: "connector-unknown" in fetch(gateway, token)[1])
+
+
+def test_without_master_keys_it_does_not_start(tmp_path: Path, api: ApiServer, authority: Authority) -> None:
+    gateway = Gateway(tmp_path / "gateway", api, authority)
+    (gateway.state / "master-keys").unlink()
+    assert "mount the Secret" in gateway.refuses_to_start()
+    assert not (gateway.state / "master-keys").exists(), "each replica would have a key of its own"

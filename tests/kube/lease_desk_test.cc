@@ -1,0 +1,155 @@
+#include "kube/lease_desk.h"
+
+#include "kube/catalog.h"
+#include "kube/fake_api.h"
+#include "kube/fields.h"
+#include "kube/lease_watch.h"
+#include "support/broker_fixture.h"
+
+#include <gmock/gmock.h>
+#include <boost/json.hpp>
+
+namespace mintfs::kube {
+namespace {
+
+namespace asio = boost::asio;
+using testing::ElementsAre;
+using namespace std::chrono_literals;
+
+const std::string kId = "abcdefghijklmnopqrstuvwx27";
+
+std::string lease_object(const std::string& id = kId, const std::string& expires = "2026-01-01T12:00:00Z",
+                         int kid = 1) {
+  return R"({"metadata":{"name":")" + id + R"(","namespace":"team-a"},"spec":{"pod":{"name":"job-1","uid":"p1"},
+    "node":"node-7","serviceAccount":"builder","connectors":["default/github"],"operations":["fetch"],
+    "keyVersion":)" +
+         std::to_string(kid) + R"(,"opened":"2026-01-01T00:00:00Z","expires":")" + expires + R"("}})";
+}
+
+struct LeaseWatchTest : testing::Test {
+  bool is_open(const std::string& id = kId) { return parts.broker.find_lease(id) != nullptr; }
+  test::TestBroker parts;
+  std::vector<std::string> reported;
+  LeaseWatch watch{parts.broker, [this](const std::string& sentence) { reported.push_back(sentence); }};
+};
+
+TEST_F(LeaseWatchTest, OpensWhatIsThereAndClosesWhatIsGone) {
+  watch.begin();
+  watch.upsert(test::object_of(lease_object()));
+  watch.complete();
+  ASSERT_TRUE(is_open());
+  EXPECT_EQ(parts.broker.find_lease(kId)->subject, "pod:team-a/job-1");
+  watch.remove(test::object_of(lease_object()));
+  EXPECT_FALSE(is_open());
+}
+
+TEST_F(LeaseWatchTest, ClosesWhatALaterListDoesNotHave) {
+  watch.begin();
+  watch.upsert(test::object_of(lease_object()));
+  watch.complete();
+  watch.begin();
+  EXPECT_TRUE(is_open()) << "a list is on its way, nothing is missing yet";
+  const std::string other = "bbbbbbbbbbbbbbbbbbbbbbbbbb";
+  parts.broker.take_lease(to_lease(*read_connector_lease(test::object_of(lease_object(other)))), "open");
+  watch.complete();
+  EXPECT_FALSE(is_open());
+  EXPECT_TRUE(is_open(other)) << "it was opened while the list was on its way";
+}
+
+TEST_F(LeaseWatchTest, LetsALeaseLiveLonger) {
+  watch.upsert(test::object_of(lease_object()));
+  const auto serial = parts.broker.find_lease(kId)->serial;
+  watch.upsert(test::object_of(lease_object(kId, "2026-01-02T12:00:00Z")));
+  EXPECT_EQ(parts.broker.find_lease(kId)->expires, parts.clock.now() + 36h);
+  EXPECT_EQ(parts.broker.find_lease(kId)->serial, serial);
+}
+
+TEST_F(LeaseWatchTest, KeepsNothingOpenThatCannotBeUsedAnyMore) {
+  for (const std::string& turned : {lease_object(kId, "never"), lease_object(kId, "2025-12-31T00:00:00Z"),
+                                    lease_object(kId, "2026-01-01T12:00:00Z", 9)}) {
+    watch.upsert(test::object_of(lease_object()));
+    ASSERT_TRUE(is_open());
+    watch.upsert(test::object_of(turned));
+    EXPECT_FALSE(is_open()) << turned;
+  }
+  EXPECT_EQ(reported.size(), 2u);
+}
+
+// Writes down what may be used.
+struct Told final : Serving {
+  void serve(const broker::ConnectorConfig& connector, const broker::Secret& password) override {
+    heard.push_back(connector.name.text() + " " + connector.address.text() + " " + connector.auth.username + ":" +
+                    std::string(password.reveal()));
+  }
+  void withdraw(const broker::ConnectorName& name) override { heard.push_back("-" + name.text()); }
+  std::vector<std::string> heard;
+};
+
+struct CatalogTest : testing::Test {
+  static inline const std::string kClass =
+      R"({"metadata":{"name":"git"},"spec":{"auth":{"types":[{"name":"basicAuth","secretType":"kubernetes.io/basic-auth"}]}}})";
+  static inline const std::string kSecret =
+      R"({"metadata":{"name":"s","namespace":"a"},"type":"kubernetes.io/basic-auth","data":{"username":"Ym90","password":"cHc="}})";
+  static std::string connector(const std::string& address = "https://h", const std::string& secret = "s") {
+    return R"({"metadata":{"name":"c","namespace":"a","uid":"u","generation":1},"spec":{"connectorClassName":"git",
+      "address":")" +
+           address + R"(","auth":{"name":"basicAuth","secretRef":{"name":")" + secret + R"("}}}})";
+  }
+  std::string reason(std::size_t index) {
+    const auto conditions = catalog.conditions({"a", "c"});
+    return conditions.size() > index ? conditions[index].reason : "none";
+  }
+  void put(ObjectSink& sink, const std::string& text) { sink.upsert(test::object_of(text)); }
+  Told told;
+  Catalog catalog{told};
+};
+
+TEST_F(CatalogTest, ServesAConnectorWhenAllThreeFitInWhateverOrderTheyCome) {
+  put(catalog.connectors(), connector());
+  EXPECT_EQ(reason(0), "ConnectorClassNotFound");
+  EXPECT_EQ(reason(1), "SecretNotFound");
+  put(catalog.secrets(), kSecret);
+  EXPECT_TRUE(told.heard.empty());
+  put(catalog.classes(), kClass);
+  EXPECT_THAT(told.heard, ElementsAre("a/c https://h bot:pw"));
+  EXPECT_EQ(reason(0), "ConnectorClassFound");
+  EXPECT_EQ(reason(1), "SecretFound");
+}
+
+TEST_F(CatalogTest, WithdrawsItAsSoonAsOneIsGoneOrWrong) {
+  put(catalog.classes(), kClass);
+  put(catalog.secrets(), kSecret);
+  put(catalog.connectors(), connector());
+  const std::string served = "a/c https://h bot:pw", gone = "-a/c";
+  catalog.secrets().remove(test::object_of(kSecret));
+  put(catalog.secrets(), kSecret);
+  put(catalog.connectors(), connector("ftp://h"));
+  EXPECT_EQ(reason(0), "ConnectorInvalid");
+  put(catalog.connectors(), connector());
+  catalog.classes().begin();
+  catalog.classes().complete();
+  EXPECT_THAT(told.heard, ElementsAre(served, gone, served, gone, served, gone));
+  catalog.connectors().remove(test::object_of(connector()));
+  EXPECT_TRUE(catalog.conditions({"a", "c"}).empty());
+}
+
+TEST_F(CatalogTest, ChangesAddressAndPasswordTogether) {
+  put(catalog.classes(), kClass);
+  put(catalog.secrets(), kSecret);
+  put(catalog.connectors(), connector());
+  put(catalog.connectors(), connector("https://other", "s2"));
+  EXPECT_THAT(told.heard, ElementsAre("a/c https://h bot:pw", "-a/c"))
+      << "the old password never goes to the new address";
+}
+
+TEST_F(CatalogTest, SaysWhichSecretFits) {
+  put(catalog.classes(),
+      R"({"metadata":{"name":"git"},"spec":{"auth":{"types":[{"name":"basicAuth","secretType":"Opaque"}]}}})");
+  put(catalog.connectors(), connector());
+  EXPECT_EQ(reason(1), "SecretTypeUnsupported");
+  put(catalog.classes(), R"({"metadata":{"name":"git"},"spec":{}})");
+  EXPECT_EQ(reason(0), "AuthTypeUnknown");
+}
+
+}  // namespace
+}  // namespace mintfs::kube
