@@ -5,6 +5,7 @@
 #include <boost/asio/detached.hpp>
 #include <boost/asio/post.hpp>
 
+#include <array>
 #include <csignal>
 #include <cstdlib>
 #include <exception>
@@ -12,6 +13,8 @@
 #include <stdexcept>
 #include <system_error>
 #include <utility>
+
+#include <unistd.h>
 
 namespace mintfs {
 namespace {
@@ -34,6 +37,19 @@ const std::filesystem::path& with_master_keys(const std::filesystem::path& folde
     throw std::runtime_error("there are no master keys in " + (folder / "master-keys").string() +
                              "; mount the Secret that all gateways share there (daemon.state_dir)");
   return folder;
+}
+
+// A pod's name is its host's.
+std::string own_name() {
+  std::array<char, 256> name{};
+  ::gethostname(name.data(), name.size() - 1);
+  return name[0] == 0 ? "gateway" : name.data();
+}
+
+kube::Election::Settings election_settings(const kube::Cluster& cluster, const broker::Config& config) {
+  return {.space = cluster.space.empty() ? config.kubernetes.node_account.space : cluster.space,
+          .name = "mintfs-status",
+          .identity = own_name()};
 }
 
 kube::LeaseDesk::Settings desk_settings(const broker::Config& config) {
@@ -67,6 +83,17 @@ Gateway::Gateway(broker::Config config, broker::ServiceManager& manager, spdlog:
       classes_(client_, {.path = kube::kConnectorClasses}, catalog_.classes(), ways("connector classes")),
       secrets_(client_, {.path = "/api/v1/secrets", .filter = kSecretsOfType}, catalog_.secrets(), ways("secrets")),
       lease_objects_(client_, {.path = kube::kConnectorLeases}, lease_watch_, ways("leases")),
+      election_(client_, election_settings(client_.cluster(), config_),
+                {.pause = pause_,
+                 .chance = kube::system_chance(),
+                 .clock = clock_,
+                 .report = reporter("the election of the status writer")}),
+      events_(client_, clock_, own_name()),
+      status_writer_(client_, catalog_, events_, broker_.audience(),
+                     {.pause = pause_,
+                      .clock = clock_,
+                      .leads = [this] { return election_.leads(); },
+                      .report = reporter("the status of connectors")}),
       desk_(client_, broker_, keys_, desk_settings(config_)),
       desk_listener_(config_.kubernetes.listen, nullptr, "kubernetes.listen"),
       desk_server_(context_, desk_,
@@ -97,9 +124,11 @@ std::unique_ptr<proxy::AdminServer> Gateway::make_admin() {
 }
 
 kube::Reflector::Ways Gateway::ways(const std::string& what) {
-  return {.pause = pause_, .chance = kube::system_chance(), .report = [this, what](const kube::Failure& failure) {
-            log_.warn("the {} of the cluster: {}", what, failure.text());
-          }};
+  return {.pause = pause_, .chance = kube::system_chance(), .report = reporter("the " + what + " of the cluster")};
+}
+
+std::function<void(const kube::Failure&)> Gateway::reporter(const std::string& what) {
+  return [this, what](const kube::Failure& failure) { log_.warn("{}: {}", what, failure.text()); };
 }
 
 bool Gateway::is_confirmed() const { return lease_objects_.is_fresh(std::chrono::steady_clock::now(), kConfirmed); }
@@ -107,6 +136,8 @@ bool Gateway::is_confirmed() const { return lease_objects_.is_fresh(std::chrono:
 void Gateway::run() {
   for (kube::Reflector* each : {&connectors_, &classes_, &secrets_, &lease_objects_})
     asio::co_spawn(context_, each->run(), asio::detached);
+  asio::co_spawn(context_, election_.run(), asio::detached);
+  asio::co_spawn(context_, status_writer_.run(), asio::detached);
   server_.start();
   desk_server_.start();
   if (admin_) admin_->start();
@@ -160,7 +191,10 @@ void Gateway::keep_house() {
     const auto report = [this](const std::string& sentence) { log_.warn("{}", sentence); };
     broker_.close_expired();
     try {
-      if (keys_.refresh()) log_.info("the master keys were read again");
+      if (keys_.refresh()) {
+        lease_watch_.keys_changed();
+        log_.info("the master keys were read again");
+      }
     } catch (const std::exception& failure) {
       log_.error("the former master keys stay: {}", failure.what());
     }

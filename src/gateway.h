@@ -14,9 +14,12 @@
 #include "kube/catalog.h"
 #include "kube/client.h"
 #include "kube/desk_server.h"
+#include "kube/election.h"
+#include "kube/events.h"
 #include "kube/lease_desk.h"
 #include "kube/lease_watch.h"
 #include "kube/reflector.h"
+#include "kube/status_writer.h"
 #include "proxy/admin.h"
 #include "proxy/credentials/credential.h"
 #include "proxy/listener.h"
@@ -54,6 +57,7 @@ class Gateway final : private kube::Serving {
   void publish();
 
   kube::Reflector::Ways ways(const std::string& what);
+  std::function<void(const kube::Failure&)> reporter(const std::string& what);
   void wait_for_signal();
   void keep_house();
   void stop();
@@ -81,6 +85,9 @@ class Gateway final : private kube::Serving {
   kube::Reflector classes_;
   kube::Reflector secrets_;
   kube::Reflector lease_objects_;
+  kube::Election election_;
+  kube::Events events_;
+  kube::StatusWriter status_writer_;
   kube::LeaseDesk desk_;
   proxy::Listener desk_listener_;
   kube::DeskServer desk_server_;

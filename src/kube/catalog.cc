@@ -1,5 +1,7 @@
 #include "kube/catalog.h"
 
+#include "broker/connector_class.h"
+
 namespace mintfs::kube {
 namespace {
 
@@ -33,6 +35,10 @@ Condition Catalog::class_condition(const Connector& connector) const {
   if (!*found)
     return no(kType, "ConnectorClassInvalid",
               "The ConnectorClass '" + connector.class_name + "' cannot be used: " + found->error().message + ".");
+  if (!broker::parse_connector_class(connector.class_name))
+    return no(kType, "ConnectorClassUnsupported",
+              "mintfs does not know what speaks at connectors of the class '" + connector.class_name +
+                  "'; it knows git, github, gitlab and the others of its documentation.");
   if (!connector.auth.empty() && auth_of(connector) == nullptr)
     return no(kType, "AuthTypeUnknown",
               "The ConnectorClass '" + connector.class_name + "' has no auth type '" + connector.auth + "'.");
@@ -71,6 +77,12 @@ std::vector<Condition> Catalog::conditions(const ObjectName& name) const {
   return {class_condition(**found), secret_condition(**found)};
 }
 
+std::set<ObjectName> Catalog::names() const {
+  std::set<ObjectName> names;
+  for (const auto& [name, connector] : connectors_.all()) names.insert(name);
+  return names;
+}
+
 void Catalog::judge_if(const std::function<bool(const Connector&)>& concerned) {
   for (const auto& [name, connector] : connectors_.all())
     if (connector && concerned(*connector)) judge(name);
@@ -85,6 +97,7 @@ void Catalog::judge(const ObjectName& name) {
     const BasicAuth& secret = **secrets_.find(*connector.secret);
     broker::ConnectorConfig config;
     config.name = connector.name;
+    config.connector_class = *broker::parse_connector_class(connector.class_name);
     config.address = connector.address;
     config.auth.username = secret.username;
     served_.insert(name);

@@ -88,6 +88,7 @@ class Catalog {
   // ConnectorClassReady and SecretReady; empty for an unknown connector.
   std::vector<Condition> conditions(const ObjectName& name) const;
   const Outcome<Connector>* find(const ObjectName& name) const { return connectors_.find(name); }
+  std::set<ObjectName> names() const;
   // Whether each collection was listed: until then nothing that is missing is missed.
   bool is_complete() const {
     return connectors_.complete_once() && classes_.complete_once() && secrets_.complete_once();

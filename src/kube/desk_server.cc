@@ -125,7 +125,7 @@ asio::awaitable<void> DeskServer::accept() {
     if (error) {
       asio::steady_timer timer(context_, kOutOfDescriptors);
       co_await timer.async_wait(kTuple);
-    } else if (open_ < settings_.connections) {
+    } else if (*open_ < settings_.connections) {
       asio::co_spawn(context_, serve(std::move(socket)), asio::detached);
     }
   }
@@ -133,9 +133,9 @@ asio::awaitable<void> DeskServer::accept() {
 
 asio::awaitable<void> DeskServer::serve(tcp::socket socket) {
   struct Counted {
-    explicit Counted(std::size_t& open) : open_(open) { ++open_; }
-    ~Counted() { --open_; }
-    std::size_t& open_;
+    explicit Counted(std::shared_ptr<std::size_t> open) : open_(std::move(open)) { ++*open_; }
+    ~Counted() { --*open_; }
+    std::shared_ptr<std::size_t> open_;
   } counted(open_);
   const auto session = std::make_unique<Session>(std::move(socket), *tls_);
   session->stream.next_layer().expires_after(settings_.call);

@@ -58,7 +58,7 @@ class DeskServer {
   boost::asio::ip::tcp::acceptor acceptor_;
   std::unique_ptr<boost::asio::ssl::context> tls_;
   broker::FileVersion used_;
-  std::size_t open_ = 0;
+  std::shared_ptr<std::size_t> open_ = std::make_shared<std::size_t>(0);  // what is left ends with the context
 };
 
 }  // namespace mintfs::kube

@@ -10,6 +10,7 @@ namespace mintfs::kube {
 // What is opened here while the list is on its way is not among them, so it is not taken for deleted.
 void LeaseWatch::begin() {
   missing_.clear();
+  waiting_.clear();
   for (const auto& lease : broker_.leases().all()) missing_.insert(lease->id);
 }
 
@@ -17,6 +18,7 @@ void LeaseWatch::upsert(const boost::json::object& object) {
   const auto name = name_of(object);
   if (!name) return;
   missing_.erase(name->name);
+  waiting_.erase(name->name);
   const auto lease = read_connector_lease(object);
   const auto now = broker_.clock().now();
   // One that changed into something that cannot be read must not live on as it was.
@@ -27,11 +29,14 @@ void LeaseWatch::upsert(const boost::json::object& object) {
     broker_.close_for(name->name, lease ? "expired" : "malformed");
     return;
   }
-  if (!broker_.take_lease(to_lease(*lease), "")) {
-    report_("the ConnectorLease " + name->space + "/" + name->name + " is refused: its key version is not known here");
-    broker_.close_for(name->name, "key-unknown");
-    return;
-  }
+  if (broker_.take_lease(to_lease(*lease), "")) return;
+  report_("the ConnectorLease " + name->space + "/" + name->name + " waits: its key version is not known here yet");
+  broker_.close_for(name->name, "key-unknown");
+  waiting_.emplace(name->name, *lease);
+}
+
+void LeaseWatch::keys_changed() {
+  std::erase_if(waiting_, [this](const auto& each) { return broker_.take_lease(to_lease(each.second), ""); });
 }
 
 void LeaseWatch::complete() {
@@ -39,7 +44,10 @@ void LeaseWatch::complete() {
 }
 
 void LeaseWatch::remove(const boost::json::object& object) {
-  if (const auto name = name_of(object)) broker_.close_for(name->name, "deleted");
+  const auto name = name_of(object);
+  if (!name) return;
+  waiting_.erase(name->name);
+  broker_.close_for(name->name, "deleted");
 }
 
 }  // namespace mintfs::kube

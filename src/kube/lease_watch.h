@@ -4,10 +4,12 @@
 #pragma once
 
 #include "broker/broker.h"
+#include "kube/objects.h"
 #include "kube/reflector.h"
 
 #include <functional>
 #include <string>
+#include <unordered_map>
 #include <unordered_set>
 
 namespace mintfs::kube {
@@ -18,6 +20,9 @@ class LeaseWatch final : public ObjectSink {
   LeaseWatch(broker::Broker& broker, std::function<void(const std::string&)> report)
       : broker_(broker), report_(std::move(report)) {}
 
+  // Takes the leases whose key was not known when they came. Call it when the master keys have changed.
+  void keys_changed();
+
   void begin() override;
   void upsert(const boost::json::object& object) override;
   void complete() override;
@@ -26,6 +31,7 @@ class LeaseWatch final : public ObjectSink {
  private:
   broker::Broker& broker_;
   std::function<void(const std::string&)> report_;
+  std::unordered_map<std::string, ConnectorLease> waiting_;  // for their key
   std::unordered_set<std::string> missing_;  // those that were here at begin() and were not listed since
 };
 

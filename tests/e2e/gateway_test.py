@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from support.api_server import CLASSES, CONNECTORS, LEASES, SECRETS, ApiServer, Refusal
+from support.api_server import CLASSES, CONNECTORS, EVENTS, LEASES, SECRETS, ApiServer, Refusal
 from support.gateway import Cluster, Gateway, Pod, derived_key, mint
 from support.git_server import PASSWORD, GitServer
 from support.tls import Authority
@@ -244,6 +244,43 @@ def test_a_secret_of_another_namespace_is_not_used(start: Start, api: ApiServer,
     held["spec"]["auth"]["secretRef"] = {"name": "stolen", "namespace": "team-b"}
     api.put(CONNECTORS, held)
     eventually("it is withdrawn", lambda: "connector-unknown" in fetch(gateway, token)[1])
+
+
+def test_a_replica_that_reads_a_new_key_late_takes_its_leases_then(start: Start) -> None:
+    first, second = (start(name, audience="http://connectors-proxy-service") for name in ("one", "two"))
+    old = opened(first)
+    first.add_key(2, bytes(32))
+    eventually("the key is read", lambda: "read again" in first.log())
+    lease = opened(first)
+    assert (old["key_version"], lease["key_version"]) == (1, 2)
+    token = mint(lease, "team-a/github")
+    eventually("the other cannot use it yet", lambda: "its key version is not known" in second.log())
+    assert fetch(second, token)[0] == 403
+    second.add_key(2, bytes(32))
+    eventually("now it can", lambda: fetch(second, token)[0] == 200)
+    assert fetch(second, mint(old, "team-a/github"))[0] == 200
+
+
+def conditions(api: ApiServer) -> dict[str, tuple[str, str]]:
+    connector = api.get(CONNECTORS, "github", "team-a")
+    assert connector
+    return {c["type"]: (c["status"], c["reason"]) for c in connector.get("status", {}).get("conditions", [])}
+
+
+def test_the_status_tells_an_administrator_what_is_wrong(start: Start, api: ApiServer, cluster: Cluster) -> None:
+    start(audience="http://connectors-proxy-service.connectors-system.svc")
+    eventually("it is ready", lambda: conditions(api).get("Ready") == ("True", "Ready"))
+    status = api.get(CONNECTORS, "github", "team-a")["status"]
+    assert status["proxy"]["httpAddress"]["url"] == (
+        "http://connectors-proxy-service.connectors-system.svc/namespaces/team-a/connectors/github")
+    assert status["observedGeneration"] == 1
+    api.delete(SECRETS, "github", "team-a")
+    eventually("it is not", lambda: conditions(api)["Ready"] == ("False", "SecretNotFound"))
+    assert conditions(api)["ConnectorClassReady"][0] == "True"
+    (event,) = eventually("an event tells it", lambda: api.objects(EVENTS))
+    assert (event["reason"], event["involvedObject"]["name"]) == ("SecretNotFound", "github")
+    cluster.secret(PASSWORD)
+    eventually("it is ready again", lambda: conditions(api)["Ready"] == ("True", "Ready"))
 
 
 def test_without_master_keys_it_does_not_start(tmp_path: Path, api: ApiServer, authority: Authority) -> None:

@@ -4,6 +4,7 @@
 #include "kube/fake_api.h"
 #include "kube/fields.h"
 #include "kube/lease_watch.h"
+#include "kube/status_writer.h"
 #include "support/broker_fixture.h"
 
 #include <gmock/gmock.h>
@@ -75,6 +76,15 @@ TEST_F(LeaseWatchTest, KeepsNothingOpenThatCannotBeUsedAnyMore) {
   EXPECT_EQ(reported.size(), 2u);
 }
 
+TEST_F(LeaseWatchTest, TakesALeaseWhenItsKeyIsThere) {
+  watch.upsert(test::object_of(lease_object(kId, "2026-01-01T12:00:00Z", 2)));
+  watch.keys_changed();
+  EXPECT_FALSE(is_open());
+  parts.keys.rotate(parts.clock.now() + 1h, 1s, 24h);
+  watch.keys_changed();
+  EXPECT_TRUE(is_open());
+}
+
 // Writes down what may be used.
 struct Told final : Serving {
   void serve(const broker::ConnectorConfig& connector, const broker::Secret& password) override {
@@ -142,6 +152,17 @@ TEST_F(CatalogTest, ChangesAddressAndPasswordTogether) {
       << "the old password never goes to the new address";
 }
 
+TEST_F(CatalogTest, ServesNoClassWhoseServersItCannotSpeakTo) {
+  put(catalog.classes(), R"({"metadata":{"name":"mainframe"},"spec":{"auth":{"types":[
+      {"name":"basicAuth","secretType":"kubernetes.io/basic-auth"}]}}})");
+  put(catalog.secrets(), kSecret);
+  std::string strange = connector();
+  strange.replace(strange.find(R"("git")"), 5, R"("mainframe")");
+  put(catalog.connectors(), strange);
+  EXPECT_EQ(reason(0), "ConnectorClassUnsupported");
+  EXPECT_TRUE(told.heard.empty());
+}
+
 TEST_F(CatalogTest, SaysWhichSecretFits) {
   put(catalog.classes(),
       R"({"metadata":{"name":"git"},"spec":{"auth":{"types":[{"name":"basicAuth","secretType":"Opaque"}]}}})");
@@ -149,6 +170,71 @@ TEST_F(CatalogTest, SaysWhichSecretFits) {
   EXPECT_EQ(reason(1), "SecretTypeUnsupported");
   put(catalog.classes(), R"({"metadata":{"name":"git"},"spec":{}})");
   EXPECT_EQ(reason(0), "AuthTypeUnknown");
+}
+
+struct StatusWriterTest : CatalogTest {
+  void turn() {
+    asio::co_spawn(context, writer.turn(), asio::detached);
+    context.restart();
+    context.run();
+  }
+  void list_everything() {
+    for (ObjectSink* sink : {&catalog.classes(), &catalog.secrets(), &catalog.connectors()}) {
+      sink->begin();
+      if (sink == &catalog.connectors()) put(*sink, connector());
+      sink->complete();
+    }
+  }
+  static std::string with_status(const std::string& status) {
+    return R"({"metadata":{"name":"c","namespace":"a","uid":"u","generation":1},"status":)" + status + "}";
+  }
+  asio::io_context context;
+  test::FakeApi api{context};
+  test::FakePause pause;
+  test::FakeClock clock;
+  Events events{api, clock, "me"};
+  bool leads = true;
+  StatusWriter writer{
+      api, catalog, events, "http://proxy", {.pause = pause, .clock = clock, .leads = [this] { return leads; }}};
+  static inline const std::string kPath = "/apis/connectors.alauda.io/v1alpha1/namespaces/a/connectors/c";
+};
+
+TEST_F(StatusWriterTest, WritesWhatIsNewsAndTellsAnEvent) {
+  list_everything();
+  api.answer(connector());
+  api.answer("{}");
+  api.answer("{}");
+  turn();
+  EXPECT_THAT(api.asked, ElementsAre("GET " + kPath, "PATCH " + kPath + "/status", "POST /api/v1/namespaces/a/events"));
+  const auto patch = test::object_of(api.bodies[1]);
+  EXPECT_EQ(text_at(patch, {"status", "proxy", "httpAddress", "url"}), "http://proxy/namespaces/a/connectors/c");
+  put(catalog.connectors(), connector());  // our own change comes back
+  api.answer(with_status(boost::json::serialize(*value_at(patch, {"status"}))));
+  turn();
+  EXPECT_EQ(api.asked.size(), 4u) << "nothing is news";
+}
+
+TEST_F(StatusWriterTest, WritesNothingBeforeAllIsListedOrWhileAnotherLeads) {
+  put(catalog.connectors(), connector());
+  turn();
+  EXPECT_TRUE(api.asked.empty());
+  list_everything();
+  leads = false;
+  turn();
+  EXPECT_TRUE(api.asked.empty());
+  leads = true;
+  api.refuse({.reason = Reason::not_found, .message = "gone"});
+  turn();
+  EXPECT_THAT(api.asked, ElementsAre("GET " + kPath)) << "who begins to lead looks at all of them";
+}
+
+TEST_F(StatusWriterTest, TriesAgainWhatItCouldNotWrite) {
+  list_everything();
+  api.refuse({.reason = Reason::unreachable, .message = "away"});
+  turn();
+  api.refuse({.reason = Reason::not_found, .message = "gone"});
+  turn();
+  EXPECT_THAT(api.asked, ElementsAre("GET " + kPath, "GET " + kPath));
 }
 
 }  // namespace

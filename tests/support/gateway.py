@@ -125,6 +125,14 @@ class Gateway(Daemon):
             admin={"listen": f"unix:{root / 'admin.sock'}"},
             **({"proxy": {"url": audience}} if audience else {}))  # fmt: skip
 
+    def add_key(self, version: int, key: bytes) -> None:
+        """As kubelet brings a changed Secret: by a rename."""
+        keys = self.state / "master-keys"
+        fresh = keys.with_suffix(".new")
+        fresh.write_text(keys.read_text() + f"{version} 1767225601 {key.hex()}\n")
+        fresh.chmod(0o600)
+        fresh.rename(keys)
+
     @property
     def admin(self) -> Path:
         return self.root / "admin.sock"
