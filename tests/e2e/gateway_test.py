@@ -10,10 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
-from support.api_server import CLASSES, CONNECTORS, EVENTS, LEASES, SECRETS, ApiServer, Refusal
+from support.api_server import CLASSES, CONNECTORS, EVENTS, LEASES, SECRETS, ApiServer, Refusal, Request
 from support.gateway import Cluster, Gateway, Pod, derived_key, mint
 from support.git_server import PASSWORD, GitServer
+from support.mintfs import MINTFS, REPOSITORY
 from support.tls import Authority
 from support.waiting import eventually
 
@@ -281,6 +283,38 @@ def test_the_status_tells_an_administrator_what_is_wrong(start: Start, api: ApiS
     assert (event["reason"], event["involvedObject"]["name"]) == ("SecretNotFound", "github")
     cluster.secret(PASSWORD)
     eventually("it is ready again", lambda: conditions(api)["Ready"] == ("True", "Ready"))
+
+
+def rules(kind: str) -> set[tuple[str, str, str]]:
+    documents = yaml.safe_load_all((REPOSITORY / "deploy/kubernetes/gateway/rbac.yaml").read_text())
+    return {(group, resource, verb) for role in documents if role["kind"] == kind for rule in role["rules"]
+            for group in rule["apiGroups"] for resource in rule["resources"] for verb in rule["verbs"]}  # fmt: skip
+
+
+def asked(request: Request) -> tuple[str, str, str]:
+    """(group, resource, verb) as RBAC names a request."""
+    parts = request.path.strip("/").split("/")
+    group, rest = ("", parts[2:]) if parts[0] == "api" else (parts[1], parts[3:])
+    rest = rest[2:] if rest[0] == "namespaces" and len(rest) > 2 else rest
+    verbs = {"POST": "create", "PATCH": "patch", "PUT": "update", "DELETE": "delete"}
+    verb = verbs.get(request.method) or ("watch" if "watch" in request.query else "get" if len(rest) > 1 else "list")
+    return group, "/".join([rest[0], *rest[2:]]), verb
+
+
+def test_its_role_gives_what_it_asks_for_and_no_more(start: Start, api: ApiServer) -> None:
+    gateway = start()
+    assert gateway.ask("DELETE", f"/v1/leases/{opened(gateway)['id']}").status == 204
+    api.delete(SECRETS, "github", "team-a")
+    given = rules("ClusterRole") | rules("Role")
+    eventually("all is asked for", lambda: {asked(r) for r in list(api.requests)} == given)
+
+
+def test_the_configuration_of_its_manifests_is_one(tmp_path: Path) -> None:
+    config = yaml.safe_load((REPOSITORY / "deploy/kubernetes/gateway/config.yaml").read_text())
+    file = tmp_path / "mintfs.toml"
+    file.write_text(config["data"]["mintfs.toml"])
+    checked = subprocess.run([MINTFS, "config", "check", str(file)], capture_output=True, text=True, check=False)
+    assert checked.returncode == 0, checked.stderr
 
 
 def test_without_master_keys_it_does_not_start(tmp_path: Path, api: ApiServer, authority: Authority) -> None:
