@@ -68,7 +68,8 @@ grpc::Status Node::publish(const Volume& volume) {
   std::optional<Lease> lease;
   grpc::Status status;
   if (finds_published(volume, lease, status)) return status;
-  return mount(volume, std::move(lease));
+  if (!lease) status = open(volume, lease);
+  return status.ok() ? mount(volume, *lease) : status;
 }
 
 bool Node::finds_published(const Volume& volume, std::optional<Lease>& lease, grpc::Status& status) {
@@ -90,7 +91,7 @@ bool Node::finds_published(const Volume& volume, std::optional<Lease>& lease, gr
     return true;
   } catch (const client::Refused& refusal) {
     if (to_errc(refusal.reason()) != broker::Errc::lease_closed) {
-      status = to_status(refusal, volume.about());
+      log_.warn("lease {} stays published unseen: {}", id, refusal.what());
       return true;
     }
   }
@@ -111,22 +112,24 @@ bool Node::finds_published(const Volume& volume, std::optional<Lease>& lease, gr
   return false;
 }
 
-grpc::Status Node::mount(const Volume& volume, std::optional<Lease> lease) {
-  if (!lease) try {
-      std::string cgroup;
-      if (!settings_.cgroups.empty()) cgroup = find_pod_cgroup(settings_.cgroups, volume.uid);
-      if (!settings_.cgroups.empty() && cgroup.empty())
-        return {grpc::StatusCode::UNAVAILABLE, volume.about() + ": the pod " + volume.uid +
-                                                   " has no control group below " + settings_.cgroups.string() +
-                                                   " yet"};
-      lease = control_.open_lease(volume.lease_request(settings_, cgroup));
-    } catch (const client::Unreachable& failure) {
-      orphans_.look();  // it may have opened one and not have come to say so
-      return to_status(failure, volume.about());
-    } catch (const client::Refused& refusal) {
-      return to_status(refusal, volume.about());
-    }
-  const std::string id = client::text(*lease, "id"), view = client::text(*lease, "path");
+grpc::Status Node::open(const Volume& volume, std::optional<Lease>& lease) try {
+  if (auto status = check_namespaces(volume, settings_); !status.ok()) return status;
+  std::string cgroup;
+  if (!settings_.cgroups.empty()) cgroup = find_pod_cgroup(settings_.cgroups, volume.uid);
+  if (!settings_.cgroups.empty() && cgroup.empty())
+    return {grpc::StatusCode::UNAVAILABLE, volume.about() + ": the pod " + volume.uid + " has no control group below " +
+                                               settings_.cgroups.string() + " yet"};
+  lease = control_.open_lease(volume.lease_request(settings_, cgroup));
+  return grpc::Status::OK;
+} catch (const client::Unreachable& failure) {
+  orphans_.look();  // it may have opened one and not have come to say so
+  return to_status(failure, volume.about());
+} catch (const client::Refused& refusal) {
+  return to_status(refusal, volume.about());
+}
+
+grpc::Status Node::mount(const Volume& volume, const Lease& lease) {
+  const std::string id = client::text(lease, "id"), view = client::text(lease, "path");
   if (const auto error = mounter_.bind(view, volume.target)) {
     mounter_.remove(volume.target);
     close(id);

@@ -67,7 +67,8 @@ class Node final : public ::csi::v1::Node::Service {
   grpc::Status unpublish(const std::string& id, const std::filesystem::path& target);
   // `lease` becomes the one that is mounted there and still open. Whether the call is answered by `status`.
   bool finds_published(const Volume& volume, std::optional<Lease>& lease, grpc::Status& status);
-  grpc::Status mount(const Volume& volume, std::optional<Lease> lease);
+  grpc::Status open(const Volume& volume, std::optional<Lease>& lease);
+  grpc::Status mount(const Volume& volume, const Lease& lease);
   void renew(const Lease& lease);
   void close(const std::string& lease);
 

@@ -242,6 +242,10 @@ grpc::Status read_volume(const ::csi::v1::NodePublishVolumeRequest& request, con
     return status;
   volume.id = request.volume_id();
   if (auto wrong = complaint_about(request, settings, volume); !wrong.empty()) return malformed(wrong);
+  return grpc::Status::OK;
+}
+
+grpc::Status check_namespaces(const Volume& volume, const Settings& settings) {
   for (const auto& name : volume.connectors) {
     const std::string space = name.substr(0, name.find('/'));
     const auto& shared = settings.shared_namespaces;

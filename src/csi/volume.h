@@ -55,6 +55,9 @@ inline constexpr char kAttributesLabel[] = "csi.attributes";
 
 grpc::Status read_volume(const ::csi::v1::NodePublishVolumeRequest& request, const Settings& settings, Volume& volume);
 
+// Whether the pod may name these connectors. Asked before a lease is opened and not of what is published already.
+grpc::Status check_namespaces(const Volume& volume, const Settings& settings);
+
 // Both requests name a volume and a place; `target` becomes the part below settings.kubelet.
 grpc::Status read_place(std::string_view id, std::string_view target_path, const Settings& settings,
                         std::filesystem::path& target);

@@ -39,9 +39,9 @@ Request with(const std::string& name, const std::string& value) {
   return request;
 }
 
-Volume volume_of(const Request& request, const Settings& settings = {}) {
+Volume volume_of(const Request& request) {
   Volume volume;
-  const auto status = read_volume(request, settings, volume);
+  const auto status = read_volume(request, {}, volume);
   EXPECT_TRUE(status.ok()) << status.error_message();
   return volume;
 }
@@ -73,7 +73,7 @@ TEST(Volume, TakesListsOfConnectorsAndRights) {
   context["repositories"] = "acme/app,acme/lib-*";
   context["operations"] = "fetch";
   context["token.expiration"] = "10m";
-  const Volume volume = volume_of(request, {.shared_namespaces = {"shared"}});
+  const Volume volume = volume_of(request);
   EXPECT_THAT(volume.connectors, ElementsAre("demo/github", "shared/gitlab"));
   EXPECT_EQ(volume.about(), "connectors demo/github, shared/gitlab");
   const auto lease = volume.lease_request({}, "");
@@ -83,14 +83,14 @@ TEST(Volume, TakesListsOfConnectorsAndRights) {
 }
 
 TEST(Volume, OfAnotherNamespaceIsForTheAdministratorToShare) {
-  Volume volume;
-  const Request request = with("connector.namespace", "other");
-  const auto status = read_volume(request, {}, volume);
+  const Volume volume = volume_of(with("connector.namespace", "other"));
+  const auto status = check_namespaces(volume, {});
   EXPECT_EQ(status.error_code(), StatusCode::PERMISSION_DENIED);
   EXPECT_THAT(status.error_message(), HasSubstr("connector other/test-connector"));
   EXPECT_THAT(status.error_message(), HasSubstr("--shared-namespace other"));
-  EXPECT_THAT(volume_of(request, {.shared_namespaces = {"x", "other"}}).connectors,
-              ElementsAre("other/test-connector"));
+  for (const auto& shared : std::vector<std::vector<std::string>>{{"x", "other"}, {"*"}})
+    EXPECT_TRUE(check_namespaces(volume, {.shared_namespaces = shared}).ok());
+  EXPECT_TRUE(check_namespaces(volume_of(good()), {}).ok());
 }
 
 struct Wrong {

@@ -169,6 +169,10 @@ def test_connectors_of_another_namespace_are_the_administrators_to_share(
     pod.kubelet.driver.options += ["--shared-namespace", "team-a"]
     pod.kubelet.driver.start()
     assert "connectors/git/" in _read(pod.publish())
+    pod.kubelet.driver.stop()
+    del pod.kubelet.driver.options[-2:]
+    pod.kubelet.driver.start()
+    assert "connectors/git/" in _read(pod.publish()), "what is published stays"
 
 
 # --- THREATS, CSI ------------------------------------------------------------------------------------------
