@@ -272,7 +272,10 @@ std::string_view Connection::detail_of(Errc error) const {
 std::string_view Connection::token() const {
   if (!request_.authorization) return token_field_;
   std::string_view value = *request_.authorization;
-  if (value.size() > 7 && iequals(value.substr(0, 7), "bearer ")) return value.substr(7);
+  // "token" is what GitHub's own tools say for "Bearer".
+  for (const std::string_view scheme : {"bearer ", "token "})
+    if (value.size() > scheme.size() && iequals(value.substr(0, scheme.size()), scheme))
+      return value.substr(scheme.size());
   const std::size_t colon = basic_.find(':');
   if (colon == std::string::npos) return {};
   const std::string_view pair = basic_;
