@@ -74,6 +74,7 @@ Daemon::Daemon(broker::Config config, Start start, broker::ServiceManager& manag
   signals_.add(SIGUSR2);
   if (!predecessor_.exists()) keys_.rotate(clock_.now(), kKeyRotation, config_.lease.max_ttl);
   credentials_.load(*broker_.connectors());
+  broker_.replace_files(std::make_shared<const broker::FileConfigs>(config_.files));
   broker_.set_authorities(tls_.authorities());
   broker_.observe(watch_);
   broker_.observe(mount_);
@@ -231,9 +232,12 @@ void Daemon::reload() {
   manager_.notify("RELOADING=1");
   audit_.reopen();
   try {
-    const auto connectors = make_connectors(broker::load_config(start_.config_file));
+    const auto config = broker::load_config(start_.config_file);
+    const auto connectors = make_connectors(config);
+    auto files = std::make_shared<const broker::FileConfigs>(config.files);
     credentials_.load(*connectors);
     broker_.replace_connectors(connectors);
+    broker_.replace_files(std::move(files));
     log_.info("reloaded {}: {} connectors", start_.config_file.string(), connectors->size());
   } catch (const std::exception& error) {
     log_.error("not reloaded, the former configuration stays: {}", error.what());

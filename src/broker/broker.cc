@@ -1,5 +1,6 @@
 #include "broker/broker.h"
 
+#include "broker/claims.h"
 #include "broker/encoding.h"
 #include "broker/helper_stores.h"
 #include "broker/process_watch.h"
@@ -80,11 +81,13 @@ Errc narrow(const ConnectorConfig& connector, const LeaseRequest& request, std::
 }
 
 // One sentence where a name is none of a configuration's.
-std::string unknown_configuration(const std::vector<std::string>& asked) {
+std::string unknown_configuration(const std::vector<std::string>& asked, const FileConfigs& files) {
   std::string known;
-  for (const Configuration each : kConfigurations) known.append(known.empty() ? "" : ", ").append(to_string(each));
+  const auto add = [&](std::string_view name) { known.append(known.empty() ? "" : ", ").append(name); };
+  for (const Configuration each : kConfigurations) add(to_string(each));
+  for (const auto& file : files) add(file.first);
   for (const auto& name : asked)
-    if (!parse_configuration(name))
+    if (!parse_configuration(name) && !files.contains(name))
       return "No configuration is named '" + (is_configuration_name(name) ? name : std::string("(malformed)")) +
              "'; known are " + known + ".";
   return {};
@@ -178,7 +181,7 @@ Result<Lease> Broker::describe(const Caller& caller, const LeaseRequest& request
   for (const auto& pattern : request.repositories) lease.rights.repositories.emplace_back(pattern);
   for (const auto& pattern : request.references) lease.rights.references.allow.emplace_back(pattern);
 
-  if (detail = unknown_configuration(request.configurations); !detail.empty()) return Errc::lease_malformed;
+  if (detail = unknown_configuration(request.configurations, *files()); !detail.empty()) return Errc::lease_malformed;
   for (const auto& name : request.configurations)
     if (std::find(lease.configurations.begin(), lease.configurations.end(), name) == lease.configurations.end())
       lease.configurations.push_back(name);
@@ -206,6 +209,13 @@ Result<Lease> Broker::describe(const Caller& caller, const LeaseRequest& request
     }
     if (const Errc error = narrow(found->second, request, detail); error != Errc{}) return error;
     if (!lease.serves(*name)) lease.connectors.push_back(*name);
+  }
+  std::vector<const ConnectorConfig*> asked;
+  for (const auto& name : lease.connectors) asked.push_back(&table->at(name));
+  if (const auto clash = find_clash(lease.rights, asked)) {
+    detail = "The connectors '" + clash->first->name.text() + "' and '" + clash->second->name.text() + "' both claim " +
+             clash->spelling + "; name one of them, or give one a higher 'priority' in the configuration.";
+    return Errc::lease_malformed;
   }
   if (request.pid) {
     lease.process = {*request.pid, process_start_time(*request.pid)};

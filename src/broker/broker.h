@@ -151,6 +151,9 @@ class Broker {
 
   ConnectorsPtr connectors() const;
   void replace_connectors(ConnectorsPtr connectors);
+  // The files that the administrator defines; none until they are set.
+  FileConfigsPtr files() const { return *files_.lock(); }
+  void replace_files(FileConfigsPtr files) { *files_.lock() = std::move(files); }
 
   // A lease for what its job does beside the view: of its owner (`or_administrator`: theirs, too), within its
   // cgroup. lease_closed where it is not the caller's or has expired, lease_denied outside the cgroup.
@@ -196,6 +199,7 @@ class Broker {
   const Clock& clock_;
   mutable Sync<ConnectorsPtr> connectors_;
   mutable Sync<Authorities> authorities_;
+  mutable Sync<FileConfigsPtr> files_{std::make_shared<const FileConfigs>()};
   std::vector<LeaseObserver*> observers_;
   std::atomic<bool> following_{false};
   std::function<bool()> confirmed_;

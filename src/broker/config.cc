@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cstdlib>
 #include <fstream>
+#include <memory>
 #include <set>
 #include <sstream>
 
@@ -107,6 +108,16 @@ Config parse_config(std::string_view text, const std::string& name) {
     config.connectors.push_back(read_connector(section));
     const auto& connector = config.connectors.back();
     if (!names.insert(connector.name).second) section.fail_at("name", "'" + connector.name.text() + "' is there twice");
+  });
+  root.sections("file", [&](Section& section) {
+    auto file = std::make_shared<const FileConfig>(read_file(section));
+    if (config.files.size() >= kMaxFileConfigs) section.fail_at("name", "is one too many; there may be 256");
+    for (const auto& [known, other] : config.files) {
+      if (known == file->name) section.fail_at("name", "'" + known + "' is there twice");
+      if (are_in_each_others_way(file->path, other->path))
+        section.fail_at("path", "is in the way of '" + other->path + "'");
+    }
+    config.files.emplace(file->name, std::move(file));
   });
   root.finish();
   return config;

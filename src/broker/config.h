@@ -6,6 +6,7 @@
 #pragma once
 
 #include "broker/connector_class.h"
+#include "broker/file_template.h"
 #include "broker/policy.h"
 
 #include <chrono>
@@ -94,6 +95,7 @@ struct ConnectorConfig {
   AuthConfig auth;
   Rights rights;                                // operations and repositories
   LetterCase letter_case = LetterCase::counts;  // in the repositories' names
+  std::int32_t priority = 0;                    // of two that claim an address the higher has it: broker/claims.h
   Allow allow;
   std::filesystem::path ca_file;             // empty: the system's authorities
   std::vector<std::string> allow_addresses;  // link-local addresses that are meant
@@ -159,6 +161,7 @@ struct Config {
     ConnectorName node_account{"connectors-system", "mintfs-node"};  // of the node daemons
   } kubernetes;
   std::vector<ConnectorConfig> connectors;
+  FileConfigs files;
 };
 
 // Reads and checks `file`; throws ConfigError.

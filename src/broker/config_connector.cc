@@ -183,6 +183,7 @@ ConnectorConfig read_connector(Section& section) {
   read_repositories(section, connector);
   read_operations(section, connector);
   section.section("refs", [&](Section& refs) { read_references(refs, connector.rights.references); });
+  section.number("priority", connector.priority, -1000, 1000);
   section.section("allow", [&](Section& allow) {
     allow.texts("users", [&](const std::string& user, const toml::node&) { connector.allow.users.push_back(user); });
     allow.texts("groups",

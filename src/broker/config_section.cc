@@ -42,6 +42,15 @@ void Section::path(const std::string& key, std::filesystem::path& out) {
   out = std::filesystem::path(value).lexically_normal();
 }
 
+void Section::lines(const std::string& key, std::string& out) {
+  const auto* node = get(key);
+  if (node == nullptr) return;
+  const auto value = node->value_exact<std::string>();
+  if (!value) fail(*node, key, "must be a string");
+  if (value->empty()) fail(*node, key, "must not be empty");
+  out = *value;
+}
+
 void Section::duration(const std::string& key, std::chrono::seconds& out) {
   const auto* node = get(key);
   if (node == nullptr) return;
@@ -66,6 +75,15 @@ void Section::count(const std::string& key, std::uint32_t& out, std::uint32_t le
   if (!value || *value < least || *value > most)
     fail(*node, key, "must be a number from " + std::to_string(least) + " to " + std::to_string(most));
   out = static_cast<std::uint32_t>(*value);
+}
+
+void Section::number(const std::string& key, std::int32_t& out, std::int32_t least, std::int32_t most) {
+  const auto* node = get(key);
+  if (node == nullptr) return;
+  const auto value = node->value_exact<std::int64_t>();
+  if (!value || *value < least || *value > most)
+    fail(*node, key, "must be a number from " + std::to_string(least) + " to " + std::to_string(most));
+  out = static_cast<std::int32_t>(*value);
 }
 
 std::vector<Section::Text> Section::list(const std::string& key) {

@@ -35,9 +35,11 @@ class Section {
   // Each leaves `out` alone where the key is missing.
   bool text(const std::string& key, std::string& out);
   void path(const std::string& key, std::filesystem::path& out);
+  void lines(const std::string& key, std::string& out);  // any text but none
   void duration(const std::string& key, std::chrono::seconds& out);
   void flag(const std::string& key, bool& out);
   void count(const std::string& key, std::uint32_t& out, std::uint32_t least, std::uint32_t most);
+  void number(const std::string& key, std::int32_t& out, std::int32_t least, std::int32_t most);
 
   // Calls each(text, node) for the strings of a list.
   template <class Function>
@@ -96,6 +98,7 @@ class Section {
 
 // The readers of the larger tables.
 ConnectorConfig read_connector(Section& section);
+FileConfig read_file(Section& section);
 void read_proxy(Section& section, Config& config);
 void read_kubernetes(Section& section, Config& config);
 void read_admin(Section& section, Config& config);

@@ -39,6 +39,34 @@ inline constexpr std::array kConfigurations = {
     Configuration::glab,      Configuration::sonar,           Configuration::kubeconfig,
 };
 
+// Where their files are in a view, and ca.crt; src/fs/layout.cc says which is which.
+inline constexpr std::array<std::string_view, 24> kOwnPaths = {
+    ".gitconfig",
+    "git/config",
+    ".git-credentials",
+    ".netrc",
+    ".npmrc",
+    ".yarnrc.yml",
+    "pip/pip.conf",
+    ".config/pip/pip.conf",
+    ".pypirc",
+    ".m2/settings.xml",
+    ".docker/config.json",
+    "buildkit/buildkitd.toml",
+    ".config/buildkit/buildkitd.toml",
+    ".cargo/credentials.toml",
+    ".cargo/config.toml",
+    "gh/hosts.yml",
+    ".config/gh/hosts.yml",
+    "gh/config.yml",
+    ".config/gh/config.yml",
+    "glab-cli/config.yml",
+    ".config/glab-cli/config.yml",
+    "sonar-project.properties",
+    ".kube/config",
+    "ca.crt",
+};
+
 inline constexpr std::size_t kMaxConfigurations = 32;  // of one lease
 
 // As a lease names it: "git-credentials".

@@ -168,7 +168,7 @@ ControlAnswer ControlApi::open_lease(const Caller& caller, std::string_view body
     return refuse(Errc::lease_denied, "A lease is bound to a process of your own.");
   const auto lease = broker_.open_lease(caller, *request, &detail);
   if (!lease) return refuse(to_errc(lease.error()), detail);
-  ControlAnswer answer = reply(201, to_json(**lease, mount_));
+  ControlAnswer answer = reply(201, to_json(**lease, mount_, *broker_.files()));
   answer.opened_lease = (*lease)->id;
   return answer;
 }
@@ -177,13 +177,13 @@ ControlAnswer ControlApi::list_leases(const Caller& caller) {
   auto leases = broker_.list_leases(caller);
   std::sort(leases.begin(), leases.end(), [](const auto& a, const auto& b) { return a->serial < b->serial; });
   json::array array;
-  for (const auto& lease : leases) array.push_back(to_json(*lease, mount_));
+  for (const auto& lease : leases) array.push_back(to_json(*lease, mount_, *broker_.files()));
   return reply(200, {{"leases", std::move(array)}});
 }
 
 ControlAnswer ControlApi::show_lease(const Caller& caller, std::string_view id) {
   const auto lease = broker_.show_lease(caller, id);
-  return lease ? reply(200, to_json(**lease, mount_)) : refuse(to_errc(lease.error()));
+  return lease ? reply(200, to_json(**lease, mount_, *broker_.files())) : refuse(to_errc(lease.error()));
 }
 
 ControlAnswer ControlApi::close_lease(const Caller& caller, std::string_view id) {
@@ -196,7 +196,7 @@ ControlAnswer ControlApi::renew_lease(const Caller& caller, std::string_view id,
   const auto ttl = parse_renewal(body, detail);
   if (!ttl) return refuse(Errc::request_malformed, detail);
   const auto lease = broker_.renew_lease(caller, id, *ttl);
-  return lease ? reply(200, to_json(**lease, mount_)) : refuse(to_errc(lease.error()));
+  return lease ? reply(200, to_json(**lease, mount_, *broker_.files())) : refuse(to_errc(lease.error()));
 }
 
 ControlAnswer ControlApi::list_connectors(const Caller& caller) {

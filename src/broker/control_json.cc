@@ -298,7 +298,7 @@ json::object to_json(const PolicyAnswer& answer) {
   return object;
 }
 
-json::object to_json(const Lease& lease, const std::filesystem::path& mount) {
+json::object to_json(const Lease& lease, const std::filesystem::path& mount, const FileConfigs& files) {
   json::array connectors;
   for (const auto& name : lease.connectors) connectors.emplace_back(name.text());
   json::object labels;
@@ -317,6 +317,13 @@ json::object to_json(const Lease& lease, const std::filesystem::path& mount) {
       {"opened", to_rfc3339(lease.opened)},
       {"expires", to_rfc3339(lease.expires)},
   };
+  json::object variables;
+  for (const auto& name : lease.view()) {
+    const auto file = files.find(name);
+    if (file != files.end() && !file->second->variable.empty())
+      variables[file->second->variable] = (mount / lease.id / file->second->path).string();
+  }
+  if (!variables.empty()) object["variables"] = std::move(variables);
   if (lease.process.pid != 0) object["pid"] = lease.process.pid;
   if (lease.origins) object["origins"] = to_array(*lease.origins);
   if (lease.cgroup) object["cgroup"] = lease.cgroup->text();

@@ -29,7 +29,8 @@ std::optional<std::chrono::seconds> parse_renewal(std::string_view body, std::st
 std::optional<PolicyQuestion> parse_policy_question(std::string_view body, std::string& detail);
 
 boost::json::object to_json(const PolicyAnswer& answer);
-boost::json::object to_json(const Lease& lease, const std::filesystem::path& mount);
+// `files`: for the variables that point at those that the administrator defines.
+boost::json::object to_json(const Lease& lease, const std::filesystem::path& mount, const FileConfigs& files);
 boost::json::object to_json(const ConnectorConfig& connector, bool allowed);
 
 // A problem document (RFC 9457).

@@ -59,6 +59,17 @@ constexpr std::array kFiles = {
     File{84, 21, "config", Configuration::kubeconfig, Content::kubeconfig},
 };
 
+// A file of the administrator's, and the up to 6 directories that it is in.
+constexpr std::uint16_t kFirstOfUsers = 256, kNumbersOfUser = 8;
+static_assert(kFirstOfUsers + broker::kMaxConfigurations * kNumbersOfUser <= Layout::kNumbers);
+
+// A directory of mintfs's own files keeps its number, whoever else is in it; 0: it is none.
+std::uint16_t own_folder(std::uint16_t parent, std::string_view name) {
+  const auto* const found = std::find_if(
+      kFolders.begin(), kFolders.end(), [&](const Folder& each) { return each.parent == parent && each.name == name; });
+  return found == kFolders.end() ? std::uint16_t{0} : found->number;
+}
+
 const Folder* folder_of(std::uint16_t number) {
   const auto* const found =
       std::find_if(kFolders.begin(), kFolders.end(), [&](const Folder& each) { return each.number == number; });
@@ -67,21 +78,48 @@ const Folder* folder_of(std::uint16_t number) {
 
 }  // namespace
 
-Layout::Layout(const std::vector<std::string>& configurations) {
-  for (const auto& name : configurations) {
-    const auto configuration = broker::parse_configuration(name);
-    for (const File& file : kFiles) {
-      if (!configuration || file.configuration != *configuration || find(file.number) != nullptr) continue;
-      const auto known = std::find(texts_.begin(), texts_.end(), file.content);
-      const auto text = static_cast<std::uint16_t>(known - texts_.begin());
-      if (known == texts_.end()) texts_.push_back(file.content);
-      for (const Folder* folder = folder_of(file.parent); folder != nullptr && find(folder->number) == nullptr;
-           folder = folder_of(folder->parent))
-        entries_.push_back({folder->number, folder->parent, folder->name, std::nullopt, 0});
-      entries_.push_back({file.number, file.parent, file.name, file.content, text});
-    }
+Layout::Layout(const std::vector<std::string>& configurations, const broker::FileConfigs& files) {
+  for (std::size_t i = 0; i < configurations.size(); ++i) {
+    const auto own = broker::parse_configuration(configurations[i]);
+    if (own) add(*own);
+    const auto file = files.find(configurations[i]);
+    if (!own && file != files.end() && i < broker::kMaxConfigurations)
+      add(file->second, static_cast<std::uint16_t>(kFirstOfUsers + i * kNumbersOfUser));
   }
   entries_.push_back({kAuthorities, kView, "ca.crt", Content::authorities, 0});
+}
+
+void Layout::add(Configuration configuration) {
+  for (const File& file : kFiles) {
+    if (file.configuration != configuration || find(file.number) != nullptr) continue;
+    const auto known =
+        std::find_if(texts_.begin(), texts_.end(), [&](const Source& each) { return each.content == file.content; });
+    const auto text = static_cast<std::uint16_t>(known - texts_.begin());
+    if (known == texts_.end()) texts_.push_back({file.content, nullptr});
+    for (const Folder* folder = folder_of(file.parent); folder != nullptr && find(folder->number) == nullptr;
+         folder = folder_of(folder->parent))
+      entries_.push_back({folder->number, folder->parent, folder->name, std::nullopt, 0});
+    entries_.push_back({file.number, file.parent, file.name, file.content, text});
+  }
+}
+
+void Layout::add(const broker::FileConfigPtr& file, std::uint16_t number) {
+  const std::string_view path = file->path;
+  std::uint16_t parent = kView, folder = number;
+  std::size_t at = 0;
+  for (std::size_t end; (end = path.find('/', at)) != std::string_view::npos; at = end + 1) {
+    const std::string_view name = path.substr(at, end - at);
+    ++folder;
+    const std::uint16_t taken = own_folder(parent, name);
+    if (const Entry* known = find(parent, name); known != nullptr) {
+      parent = known->number;
+      continue;
+    }
+    entries_.push_back({taken != 0 ? taken : folder, parent, name, std::nullopt, 0});
+    parent = entries_.back().number;
+  }
+  entries_.push_back({number, parent, path.substr(at), Content::user, static_cast<std::uint16_t>(texts_.size())});
+  texts_.push_back({Content::user, file});
 }
 
 const Layout::Entry* Layout::find(std::uint16_t number) const {

@@ -24,24 +24,34 @@ class Layout {
 
   struct Entry {
     std::uint16_t number;
-    std::uint16_t parent;  // kView, or the number of a directory
-    std::string_view name;
+    std::uint16_t parent;            // kView, or the number of a directory
+    std::string_view name;           // lives as long as the layout
     std::optional<Content> content;  // none: a directory
     std::uint16_t text;              // of a file: which of texts()
   };
 
-  // Of a lease with these configurations; names that are not known are passed over.
-  explicit Layout(const std::vector<std::string>& configurations);
+  // What is in one file, wherever it is.
+  struct Source {
+    Content content;
+    broker::FileConfigPtr file;  // of Content::user
+  };
+
+  // Of a lease with these configurations; names that are not known are passed over. A file of `files` has a
+  // number by its place among the configurations, and so have the directories that it alone is in.
+  explicit Layout(const std::vector<std::string>& configurations, const broker::FileConfigs& files = {});
 
   const Entry* find(std::uint16_t number) const;
   const Entry* find(std::uint16_t parent, std::string_view name) const;
   const std::vector<Entry>& entries() const { return entries_; }  // in the order in which they are listed
   // What there is to render; files in two places have one text.
-  const std::vector<Content>& texts() const { return texts_; }
+  const std::vector<Source>& texts() const { return texts_; }
 
  private:
+  void add(broker::Configuration configuration);
+  void add(const broker::FileConfigPtr& file, std::uint16_t number);
+
   std::vector<Entry> entries_;
-  std::vector<Content> texts_;
+  std::vector<Source> texts_;
 };
 
 }  // namespace mintfs::fs

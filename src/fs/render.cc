@@ -26,12 +26,13 @@ Proxy parse_proxy(std::string_view url) {
   return proxy;
 }
 
-Targets targets_of(Content content, const Scene& scene, const Proxy& proxy) {
+template <class Wanted>
+Targets targets_of(const Scene& scene, const Proxy& proxy, const Wanted& is_wanted) {
   Targets targets;
   for (std::uint32_t index = 0; index < scene.lease.connectors.size(); ++index) {
     const broker::ConnectorName& name = scene.lease.connectors[index];
     const auto found = scene.connectors.find(name);
-    if (found == scene.connectors.end() || !is_for(content, found->second.connector_class)) continue;
+    if (found == scene.connectors.end() || !is_wanted(found->second.connector_class)) continue;
     targets.push_back({.index = index,
                        .connector = found->second,
                        .url = std::string(proxy.url) + "/namespaces/" + name.space + "/connectors/" + name.name + "/",
@@ -74,6 +75,7 @@ bool is_for(Content content, ConnectorClass connector_class) noexcept {
       return connector_class == ConnectorClass::k8s;
     case Content::gh_config:
     case Content::authorities:
+    case Content::user:
       return false;
   }
   return false;
@@ -81,7 +83,8 @@ bool is_for(Content content, ConnectorClass connector_class) noexcept {
 
 broker::Result<Template> render(Content content, const Scene& scene) {
   const Proxy proxy = parse_proxy(scene.proxy_url);
-  const Targets targets = targets_of(content, scene, proxy);
+  const Targets targets =
+      targets_of(scene, proxy, [&](ConnectorClass connector_class) { return is_for(content, connector_class); });
   Text out;
   switch (content) {
     case Content::gitconfig:
@@ -136,8 +139,17 @@ broker::Result<Template> render(Content content, const Scene& scene) {
       render_kubeconfig(out, scene, targets);
       break;
     case Content::authorities:
+    case Content::user:
       return broker::Errc::internal;
   }
+  return out.take(scene.lease.id);
+}
+
+broker::Result<Template> render(const broker::FileConfig& file, const Scene& scene) {
+  const Proxy proxy = parse_proxy(scene.proxy_url);
+  Text out;
+  render_user(out, file, scene, proxy,
+              targets_of(scene, proxy, [&](ConnectorClass connector_class) { return file.is_for(connector_class); }));
   return out.take(scene.lease.id);
 }
 

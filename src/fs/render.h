@@ -43,6 +43,7 @@ enum class Content : std::uint8_t {
   sonar,
   kubeconfig,
   authorities,  // ca.crt, which is not rendered
+  user,         // which the administrator defines
 };
 
 // Whether a connector of this class has something to say in the file.
@@ -60,6 +61,7 @@ struct Scene {
 
 // `internal` when something cannot be written.
 broker::Result<Template> render(Content content, const Scene& scene);
+broker::Result<Template> render(const broker::FileConfig& file, const Scene& scene);
 
 // A connector as a file tells of it.
 struct Target {
@@ -99,5 +101,7 @@ void render_gh_hosts(Text& out, const Proxy& proxy, const Targets& targets);
 void render_glab(Text& out, const Scene& scene, const Proxy& proxy, const Targets& targets);
 void render_sonar(Text& out, const Targets& targets);
 void render_kubeconfig(Text& out, const Scene& scene, const Targets& targets);
+void render_user(Text& out, const broker::FileConfig& file, const Scene& scene, const Proxy& proxy,
+                 const Targets& targets);
 
 }  // namespace mintfs::fs

@@ -1,9 +1,12 @@
 // The files of git. Several connectors keep the order of one: all `http` sections, `credential` once, all
 // `url` sections, each in the order of the lease.
+#include "broker/claims.h"
 #include "fs/render.h"
 #include "fs/text.h"
 
 #include <algorithm>
+#include <unordered_map>
+#include <utility>
 
 namespace mintfs::fs {
 namespace {
@@ -68,26 +71,38 @@ class Writer {
   Text& out_;
 };
 
-// The prefixes that hold all repositories of these rights; nothing when there are none such.
-std::vector<std::string> prefixes_of(const broker::Rights& rights) {
-  std::vector<std::string> prefixes;
-  for (const auto& pattern : rights.repositories) {
-    std::string prefix = pattern.literal_prefix();
-    if (prefix.empty()) return {};
-    if (std::find(prefixes.begin(), prefixes.end(), prefix) == prefixes.end()) prefixes.push_back(std::move(prefix));
-  }
-  return prefixes;
+// A spelling, and who claims it.
+struct Claim {
+  std::size_t target;
+  std::int32_t priority;
+  bool contested = false;  // by another of the same priority: then it is nobody's
+};
+using Claims = std::unordered_map<std::string, Claim>;
+
+void claim(Claims& claims, const std::string& spelling, std::size_t target, std::int32_t priority) {
+  const auto [found, is_first] = claims.try_emplace(spelling, Claim{target, priority});
+  if (is_first || found->second.target == target || found->second.priority > priority) return;
+  if (found->second.priority == priority)
+    found->second.contested = true;
+  else
+    found->second = {target, priority};
 }
 
-void rewrite(Writer& out, const Target& target, std::string_view prefix) {
-  const broker::Address& address = target.connector.address;
-  const std::string path = address.authority() + address.prefix + "/";
+std::vector<std::string> spellings_of(const Target& target, const std::string& prefix) {
+  auto spellings = broker::http_spellings(target.connector.address, prefix);
   // ssh has its own port and knows nothing of the path under which HTTP is served.
-  const std::string host = address.host.find(':') == std::string::npos ? address.host : "[" + address.host + "]";
-  out.section("url", target.url + std::string(prefix));
-  for (const std::string& spelling :
-       {"https://" + path, "http://" + path, "git@" + host + ":", "ssh://git@" + host + "/"})
-    out.entry("insteadOf", spelling + std::string(prefix));
+  for (auto& each : broker::ssh_spellings(target.connector.address, prefix)) spellings.push_back(std::move(each));
+  return spellings;
+}
+
+void rewrite(Writer& out, const Targets& targets, std::size_t index, const std::string& prefix, const Claims& claims) {
+  bool begun = false;
+  for (const std::string& spelling : spellings_of(targets[index], prefix)) {
+    const Claim& claim = claims.at(spelling);
+    if (claim.target != index || claim.contested) continue;
+    if (!std::exchange(begun, true)) out.section("url", targets[index].url + prefix);
+    out.entry("insteadOf", spelling);
+  }
 }
 
 }  // namespace
@@ -96,8 +111,7 @@ void render_gitconfig(Text& text, const Scene& scene, const Proxy& proxy, const 
   std::vector<std::vector<std::string>> prefixes;  // by target; none: the whole host
   std::size_t text_by_prefix = 0;
   for (const Target& target : targets) {
-    const auto& rights = scene.lease.rights.restricts_repositories() ? scene.lease.rights : target.connector.rights;
-    prefixes.push_back(prefixes_of(rights));
+    prefixes.push_back(broker::prefixes_of(broker::repository_rights(scene.lease.rights, target.connector)));
     for (const auto& prefix : prefixes.back())
       text_by_prefix += target.url.size() + 4 * target.connector.address.text().size() + 5 * prefix.size() + 100;
   }
@@ -121,10 +135,15 @@ void render_gitconfig(Text& text, const Scene& scene, const Proxy& proxy, const 
   }
   out.section("credential", proxy.url);
   out.entry("helper", "");
+  Claims claims;
   for (std::size_t i = 0; i < targets.size(); ++i) {
-    if (prefixes[i].empty()) rewrite(out, targets[i], "");
-    for (const auto& prefix : prefixes[i]) rewrite(out, targets[i], prefix);
+    if (prefixes[i].empty()) prefixes[i].emplace_back();  // the whole host
+    for (const auto& prefix : prefixes[i])
+      for (const auto& spelling : spellings_of(targets[i], prefix))
+        claim(claims, spelling, i, targets[i].connector.priority);
   }
+  for (std::size_t i = 0; i < targets.size(); ++i)
+    for (const auto& prefix : prefixes[i]) rewrite(out, targets, i, prefix, claims);
 }
 
 // A line names no path: git asks for one of its own, which no line has, where credential.useHttpPath is set.

@@ -2,6 +2,7 @@
 //
 // Where a tool has one registry for all and others for a part, a connector whose repositories are all of
 // the form "@scope/..." is for its scopes (npm, yarn), and the first of the others is for all.
+#include "broker/claims.h"
 #include "fs/render.h"
 #include "fs/text.h"
 
@@ -13,7 +14,7 @@ namespace {
 
 // "acme" of "@acme/*" and "@acme/app"; empty where one of the patterns is of another form.
 std::vector<std::string> scopes_of(const Scene& scene, const Target& target) {
-  const auto& rights = scene.lease.rights.restricts_repositories() ? scene.lease.rights : target.connector.rights;
+  const auto& rights = broker::repository_rights(scene.lease.rights, target.connector);
   std::vector<std::string> scopes;
   for (const auto& pattern : rights.repositories) {
     const std::string_view text = pattern.text();

@@ -137,12 +137,16 @@ bool Tree::is_there(const Layout::Entry& entry) const {
 Tree::View& Tree::view_of(Views& views, const broker::Lease& lease) {
   const auto found = views.by_serial.find(lease.serial);
   if (found != views.by_serial.end()) return found->second;
+  if (auto files = broker_.files(); files != views.files) {
+    views.files = std::move(files);
+    views.layouts.clear();
+  }
   std::string names;
   for (const auto& name : lease.view()) names.append(name).append(" ");
   std::erase_if(views.layouts, [&](const auto& each) { return each.first != names && each.second.expired(); });
   auto& known = views.layouts[names];
   View view{.layout = known.lock(), .texts = {}};
-  if (!view.layout) known = view.layout = std::make_shared<const Layout>(lease.view());
+  if (!view.layout) known = view.layout = std::make_shared<const Layout>(lease.view(), *views.files);
   view.texts.resize(view.layout->texts().size());
   return views.by_serial.emplace(lease.serial, std::move(view)).first->second;
 }
@@ -152,12 +156,14 @@ Answer<const Template*> Tree::text_of(Views& views, const Place& place) {
   if (kept) return kept.get();
   const broker::Lease& lease = *place.lease;
   const auto connectors = broker_.connectors();
-  auto text = render(*place.entry->content,
-                     {.lease = lease,
-                      .connectors = *connectors,
-                      .proxy_url = broker_.audience(),
-                      .token_size = [&](const broker::ConnectorName& name) { return broker_.token_size(lease, name); },
-                      .authorities = broker_.authorities() ? authorities_file(lease) : std::string()});
+  const std::string authorities = broker_.authorities() ? authorities_file(lease) : std::string();
+  const Scene scene{.lease = lease,
+                    .connectors = *connectors,
+                    .proxy_url = broker_.audience(),
+                    .token_size = [&](const broker::ConnectorName& name) { return broker_.token_size(lease, name); },
+                    .authorities = authorities};
+  const auto& source = place.view->layout->texts()[place.entry->text];
+  auto text = source.file ? render(*source.file, scene) : render(source.content, scene);
   if (!text) return to_errno(broker::to_errc(text.error()));
   for (std::size_t at = 0; (at = text->text.find(lease.id, at)) != std::string::npos;)
     text->text.replace(at, lease.id.size(), lease.id.size(), '-');

@@ -108,6 +108,7 @@ class Tree {
   struct Views {
     std::unordered_map<std::uint64_t, View> by_serial;
     std::unordered_map<std::string, std::weak_ptr<const Layout>> layouts;       // by the configurations' names
+    broker::FileConfigsPtr files;                                               // of which the layouts are
     std::unordered_map<std::size_t, std::weak_ptr<const Template>> by_content;  // by hash
   };
   // A node found: the root, where there is no lease; a lease's own directory, where there is no entry; or an entry.
@@ -123,7 +124,7 @@ class Tree {
 
   // Asked with the views locked: a lease that is found then is forgotten after whatever is kept now.
   Answer<Place> place_of(Views& locked, Node node);
-  static View& view_of(Views& views, const broker::Lease& lease);
+  View& view_of(Views& views, const broker::Lease& lease);
   bool is_there(const Layout::Entry& entry) const;
   Answer<const Template*> text_of(Views& views, const Place& place);
   static Rendered shared(Views& views, Template text);

@@ -86,6 +86,30 @@ TEST_F(BrokerTest, GivesALeaseTheConfigurationsItAsksFor) {
       << "what every lease has costs nothing";
 }
 
+TEST_F(BrokerTest, KnowsTheFilesOfTheAdministrator) {
+  auto file = std::make_shared<FileConfig>();
+  file->name = "own";
+  it.broker.replace_files(std::make_shared<const FileConfigs>(FileConfigs{{"own", file}}));
+  EXPECT_THAT(open(kFromAlice, {.connectors = {"github"}, .configurations = {"own"}})->view(), ElementsAre("own"));
+  EXPECT_FALSE(it.broker.open_lease(kFromAlice, {.connectors = {"github"}, .configurations = {"owm"}}, &detail));
+  EXPECT_THAT(detail, testing::HasSubstr("kubeconfig, own."));
+}
+
+TEST_F(BrokerTest, RefusesTwoConnectorsThatClaimOneAddressUnlessOneHasPriority) {
+  auto second = test::connector("second", "https://git.example");
+  const auto table = [&] { return test::table_of({test::connector("first", "https://git.example"), second}); };
+  test::TestBroker two;
+  two.broker.replace_connectors(table());
+  const LeaseRequest both{.connectors = {"first", "second"}};
+  EXPECT_EQ(error_of(two.broker.open_lease({}, both, &detail)), Errc::lease_malformed);
+  EXPECT_EQ(detail,
+            "The connectors 'default/first' and 'default/second' both claim https://git.example/; name one of them, or "
+            "give one a higher 'priority' in the configuration.");
+  second.priority = 1;
+  two.broker.replace_connectors(table());
+  EXPECT_TRUE(two.broker.open_lease({}, both, &detail));
+}
+
 TEST_F(BrokerTest, GivesEachLeaseAnIdOfItsOwn) {
   std::set<std::string> ids;
   for (int i = 0; i < 50; ++i) ids.insert(open()->id);

@@ -190,7 +190,7 @@ TEST(Config, NamesLineColumnAndKeyOfWhatIsWrong) {
            {"a = \"\xff\"", "1:5: syntax: "},
            // Unknown keys, at each level.
            {"colour = 1",
-            "1:1: colour: unknown key; known here: admin, audit, connector, daemon, lease, log, proxy, token"},
+            "1:1: colour: unknown key; known here: admin, audit, connector, daemon, file, lease, log, proxy, token"},
            {"[deamon]", "1:2: deamon: unknown key"},
            {"[daemon]\n  state = \"/x\"", "2:3: daemon.state: unknown key; known here: runtime_dir, state_dir"},
            {"[token]\nlife = \"1m\"", "2:1: token.life: unknown key; known here: ttl"},
@@ -203,7 +203,7 @@ TEST(Config, NamesLineColumnAndKeyOfWhatIsWrong) {
             "5:11: connector.allow.user: unknown key; known here: groups, users"},
            {connector_with("operation = [\"fetch\"]"),
             "5:1: connector.operation: unknown key; known here: address, allow, allow_addresses, auth, ca_file, "
-            "case_insensitive, class, lfs, lfs_origins, name, operations, plain_get, redirect_origins, refs, "
+            "case_insensitive, class, lfs, lfs_origins, name, operations, plain_get, priority, redirect_origins, refs, "
             "repositories, token_origins"},
            {connector_where("username", "password = \"hunter2\", username"),
             "4:26: connector.auth.password: unknown key"},
@@ -287,6 +287,7 @@ TEST(Config, NamesLineColumnAndKeyOfWhatIsWrong) {
             "5:21: connector.redirect_origins: 'files.example' is not an origin"},
            {connector_with("token_origins = [\"https://auth.example\"]"),
             "5:17: connector.token_origins: is of no use"},
+           {connector_with("priority = 1001"), "5:12: connector.priority: must be a number from -1000 to 1000"},
            {connector_with("plain_get = 1"), "5:13: connector.plain_get: must be true or false"},
            {connector_with("refs = [\"refs/heads/*\"]"), "5:8: connector.refs: must be a table"},
            {connector_with("refs = { allow = [] }"), "5:18: connector.refs.allow: is empty"},

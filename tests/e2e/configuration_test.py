@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import json
 import os
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from support.git_server import GitServer
+from support.git_server import PASSWORD, GitServer
 from support.job import Job
-from support.mintfs import REPOSITORY, Daemon, Lease, base_environment
+from support.mintfs import REPOSITORY, Daemon, Lease, base_environment, connector, secret_file
+from support.recorder import Recorder, Reply
+from support.tls import Authority
 
 #: The machine's, and a newer one where tools/newer-git has built it.
 _GITS = [Path("/usr/bin"), *(f for f in [REPOSITORY / "build-git/bin"] if (f / "git").exists())]
@@ -37,6 +42,16 @@ def _files(view: Path) -> dict[str, Path]:
 
 def _run(command: list[str], env: dict[str, str], cwd: Path, **options: object) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, env=env, cwd=cwd, capture_output=True, text=True, timeout=60, **options)  # type: ignore[call-overload, no-any-return]
+
+
+def _with_https(start: Callable[..., Daemon], authority: Authority, *connectors: dict[str, Any]) -> Daemon:
+    """A daemon whose proxy listens with https, vouched for by `authority`."""
+    issued = authority.issue("IP:127.0.0.1")
+    daemon = start(*connectors, ready=False)
+    daemon.url = daemon.url.replace("http://", "https://")
+    daemon.configure(*connectors, proxy={"tls_certificate": issued.certificate, "tls_key": issued.key,
+                                         "tls_ca": authority.certificate})  # fmt: skip
+    return daemon.start()
 
 
 # --- the view ----------------------------------------------------------------------------------------
@@ -155,4 +170,91 @@ def test_gits_own_store_reads_the_file(mintfs: Daemon) -> None:
 def test_a_gitconfig_beside_them_goes_on_to_work(mintfs: Daemon, server: GitServer, new_job: object) -> None:
     lease = _with(mintfs, "git-credentials", "gitconfig")
     job = Job(mintfs.root / "home", lease)
+    job.clone(f"{server.url}/acme/app.git")
+
+
+# --- gh ----------------------------------------------------------------------------------------------
+
+
+def test_gh_authenticates_by_its_hosts_file(
+    upstream: Recorder, password: Path, authority: Authority, start_mintfs: Callable[..., Daemon]
+) -> None:
+    forge = connector("forge", upstream.url, password, **{"class": "github", "plain_get": True})
+    mintfs = _with_https(start_mintfs, authority, forge)
+    upstream.when("GET", "/api/v3/user", Reply(200, {"Content-Type": "application/json"}, b'{"login": "octo"}'))
+    asked = ["run", "-c", "forge", "--configuration", "gh", "--", "gh", "api", "user", "--jq", ".login"]
+    host = f"127.0.0.1:{mintfs.port}/namespaces/default/connectors/forge"
+    env = {"SSL_CERT_FILE": str(authority.certificate), "GH_HOST": host, "GH_NO_UPDATE_NOTIFIER": "1"}
+    assert mintfs.cli(*asked, env=env).stdout == "octo\n"
+    assert PASSWORD in base64.b64decode(upstream.requests[-1].all("Authorization")[0].split()[1]).decode()
+
+
+# --- files of the administrator ----------------------------------------------------------------------
+
+_OWN = """
+[[file]]
+name = "own"
+path = ".config/own/config.json"
+variable = "OWN_CONFIG"
+escape = "json"
+template = '''
+{"lease": "{{lease}}", "servers": [{{#connectors}}{"url": "{{url}}", "header": "Basic {{basic}}"}{{^last}},{{/last}}{{/connectors}}]}
+'''
+"""
+
+
+def test_a_file_of_the_administrators_is_rendered_and_works(
+    server: GitServer, password: Path, start_mintfs: Callable[..., Daemon]
+) -> None:
+    mintfs = start_mintfs(connector("git", server.url, password), ready=False)
+    with mintfs.config.open("a") as config:
+        config.write(_OWN)
+    mintfs.start()
+    asked = ["run", "-c", "git", "--configuration", "own", "--", "sh", "-c", 'cat "$OWN_CONFIG"']
+    assert json.loads(mintfs.cli(*asked).stdout)["servers"][0]["url"] == f"{mintfs.url}{mintfs.path()}".rstrip("/")
+
+    lease = _with(mintfs, "own")
+    file = lease.path / ".config/own/config.json"
+    first, second = json.loads(file.read_text()), json.loads(file.read_text())
+    assert first["lease"] == lease.id and first["servers"] != second["servers"], "minted at each open"
+    assert file.stat().st_size == len(file.read_text())
+    url, header = first["servers"][0]["url"], first["servers"][0]["header"]
+    url += "/acme/app.git/info/refs?service=git-upload-pack"
+    done = _run(["curl", "-s", "-o", "/dev/null", "-w", "%{http_code}", "-H", f"Authorization: {header}", url],
+                base_environment(), mintfs.root)  # fmt: skip
+    assert done.stdout == "200"
+    node = file.stat().st_ino
+    mintfs.kill()
+    mintfs.start()
+    assert file.stat().st_ino == node and len(file.read_text()) == file.stat().st_size
+
+
+def test_a_mistake_in_a_template_is_told_at_start_by_its_key(
+    upstream: Recorder, password: Path, start_mintfs: Callable[..., Daemon]
+) -> None:
+    mintfs = start_mintfs(connector("git", upstream.url, password), ready=False)
+    with mintfs.config.open("a") as config:
+        config.write(_OWN.replace("{{lease}}", "{{password}}"))
+    said = mintfs.refuses_to_start()
+    assert "file.template: knows no 'password'; known here are proxy_url" in said
+    assert "file.template" in mintfs.cli("config", "check", mintfs.config, check=False).stdout + said
+
+
+# --- two connectors, one address ---------------------------------------------------------------------
+
+
+def test_two_connectors_for_one_address_are_refused_or_ordered_by_priority(
+    server: GitServer, password: Path, tmp_path: Path, start_mintfs: Callable[..., Daemon], new_job: Callable[..., Job]
+) -> None:
+    wrong = secret_file(tmp_path / "wrong", "not it")
+    pair = [connector("other", server.url, wrong), connector("git", server.url, password)]
+    mintfs = start_mintfs(*pair)
+    done = mintfs.cli("lease", "open", "-c", "other", "-c", "git", check=False)
+    assert done.returncode == 1 and mintfs.leases() == []
+    assert f"'default/other' and 'default/git' both claim https://{server.url.split('://')[1]}/" in done.stderr
+
+    mintfs.configure(pair[0], {**pair[1], "priority": 1})
+    mintfs.stop()
+    mintfs.start()
+    job = new_job(mintfs.open_lease(connectors=("other", "git")))
     job.clone(f"{server.url}/acme/app.git")

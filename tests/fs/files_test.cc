@@ -1,9 +1,11 @@
 // The files of other tools: exactly as they should be, and closed to what is written into names and addresses.
 #include "fs/render.h"
+#include "fs/text.h"
 
 #include "support/broker_fixture.h"
 
 #include <gtest/gtest.h>
+#include <boost/json.hpp>
 
 #include <fstream>
 #include <iterator>
@@ -19,7 +21,12 @@ constexpr std::string_view kId = "k5xg2z3fnzxw4ijammzc4mjagq";
 constexpr std::string_view kHttp = "http://127.0.0.1:8418", kHttps = "https://proxy.example:8443";
 constexpr std::string_view kAuthorities = "/run/mintfs/fs/k5xg2z3fnzxw4ijammzc4mjagq/ca.crt";
 
-std::string token_for(const broker::ConnectorName& name) { return "token-for-" + name.space + "-" + name.name; }
+std::string token_for(const broker::ConnectorName& name) {
+  std::string token = "token-for-" + name.space + "-" + name.name;
+  std::replace_if(
+      token.begin(), token.end(), [](unsigned char c) { return !std::isalnum(c); }, '-');  // as tokens are
+  return token;
+}
 
 struct File {
   Content content;
@@ -150,6 +157,104 @@ TEST(EveryFile, IsAsLongAsItSaysAndHoldsNothingWhereNoConnectorIsForIt) {
     }
   }
 }
+
+TEST(OwnFile, IsRenderedWithTheTokensOfItsClassesAndAsLongAsItSays) {
+  broker::FileConfig file;
+  file.classes = {ConnectorClass::gitlab};
+  file.text =
+      "{{lease}}\n{{#connectors}}{{label}} {{token}} {{basic}} {{url}} {{address}} {{host}} "
+      "{{class}}\n{{/connectors}}end";
+  const File forges{Content::gitconfig, kForges};
+  const broker::Lease lease = lease_of(forges);
+  const auto connectors = test::table_of(kForges);
+  const Template text = fs::render(file, {.lease = lease,
+                                          .connectors = *connectors,
+                                          .proxy_url = kHttp,
+                                          .token_size = [](const auto& name) { return token_for(name).size(); }})
+                            .value();
+  std::string out(text.size(), '?');
+  ASSERT_FALSE(fill(text, out.data(), [&](const Template::Hole& hole, char* at) -> broker::Result<char*> {
+    const std::string token = token_for(lease.connectors[hole.connector]);
+    return std::copy(token.begin(), token.end(), at);
+  }));
+  EXPECT_EQ(out, std::string(kId) + "\nteam+gitlab token-for-team-gitlab " +
+                     broker::base64_encode(":token-for-team-gitlab") +
+                     " http://127.0.0.1:8418/namespaces/team/connectors/gitlab https://gitlab.example.com "
+                     "gitlab.example.com gitlab\nend");
+  ASSERT_EQ(text.ids.size(), 1u);
+}
+
+TEST(OwnFile, ThatWouldBeTooLargeIsNone) {
+  broker::FileConfig file;
+  for (int i = 0; i < 60; ++i) file.text += std::string(1000, 'x') + "\n";
+  file.text = "{{#connectors}}" + file.text + "{{/connectors}}";
+  std::vector<ConnectorConfig> many;
+  for (int i = 0; i < 4; ++i)
+    many.push_back(connector_of(ConnectorClass::npm, "n" + std::to_string(i), "https://n.example"));
+  const File all{Content::npmrc, many};
+  EXPECT_FALSE(fs::render(file, {.lease = lease_of(all),
+                                 .connectors = *test::table_of(many),
+                                 .proxy_url = kHttp,
+                                 .token_size = [](const auto&) { return 10; }}));
+}
+
+TEST(TextQuoted, IsReadBackByAParser) {
+  std::string all;
+  for (char c = 1; c != 0x7f; ++c) all += c;
+  all += '\x7f';
+  Text out;
+  EXPECT_EQ(boost::json::parse(out.quoted(all).take("")->text).as_string(), all);
+  for (const std::string& bad : {std::string("\0", 1), std::string("\xc3\xa9")}) {
+    Text none;
+    EXPECT_FALSE(none.quoted(bad).take("")) << "not the same in JSON, YAML and TOML";
+  }
+}
+
+TEST(TextXml, HoldsNoMarkup) {
+  Text out;
+  EXPECT_EQ(out.xml("<a b='c' d=\"e\">&amp;]]>").take("")->text,
+            "&lt;a b=&apos;c&apos; d=&quot;e&quot;&gt;&amp;amp;]]&gt;");
+  Text none;
+  EXPECT_FALSE(none.xml("a\nb").take(""));
+}
+
+TEST(TextPlain, RefusesWhatAnyFormatOfLinesTakesApart) {
+  for (const char c : std::string_view(" \t\n\r\"'#;=%$\\!&<>{}|`^*?()\x01\x7f\xc3")) {
+    Text out;
+    EXPECT_FALSE(out.plain(std::string("a") + c + "b").take("")) << c;
+  }
+  Text empty;
+  EXPECT_FALSE(empty.plain("").take("")) << "the next word would take its place";
+  Text out;
+  EXPECT_TRUE(out.plain("http://[fd00::1]:8418/namespaces/a/connectors/b_c-d.e~f+g,h/@").take(""));
+}
+
+// What would add a key, a line or an element if it were written as it is.
+class HostileFile : public testing::TestWithParam<std::string> {};
+
+// There may be no line more than for a name that is a plain word.
+TEST_P(HostileFile, HasNoLineMoreThanWithAPlainName) {
+  const std::string& hostile = GetParam();
+  for (const Content content : kEvery) {
+    if (content == Content::gitconfig) continue;  // render_test.cc
+    for (auto connectors : {kNpm, kPypi, kMaven, kOci, kClusters, kForges}) {
+      const auto lines = [](const std::string& text) { return std::count(text.begin(), text.end(), '\n'); };
+      const auto before = lines(filled({content, connectors}));
+      connectors[0].name.name = "x" + hostile;
+      connectors[0].address.host = "x" + hostile;
+      const File file{content, connectors};
+      if (!render(file)) continue;  // refused
+      const std::string text = filled(file);
+      EXPECT_EQ(lines(text), before) << text;
+    }
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Text, HostileFile,
+                         testing::Values("\"", "\\", "\n", "\r", "\t", " ", "#", ";", "=x", "%(x)s", "${HOME}", "$(id)",
+                                         "]", "<", "&amp;", "\"\n[registries.\"x", "\nmachine evil password x",
+                                         "</id></server>", "'", "\": {\"auth\": \"", "\x01", "\x7f", "\xc3\xa9", "!x",
+                                         "\n  evil: yes"));
 
 TEST(EveryFile, SendsNoTokenToAConnectorsOwnServer) {
   for (const Content content : kEvery) {

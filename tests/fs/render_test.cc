@@ -152,6 +152,22 @@ TEST(RenderUnknownConnector, IsLeftOut) {
   EXPECT_EQ(view->holes[0].connector, 1u) << "the token must still be that of the second connector";
 }
 
+TEST(RenderClaims, GiveAnAddressToTheHigherPriorityAndAContestedOneToNobody) {
+  Case given{{connector("low", "https://git.example"), connector("high", "https://git.example")}};
+  given.connectors[1].priority = 5;
+  std::vector<std::string> bases;
+  for (const auto& [key, value] : as_git_reads(filled(given)))
+    if (key.starts_with("url.")) bases.push_back(key);
+  ASSERT_EQ(bases.size(), 4u);
+  for (const auto& base : bases) EXPECT_NE(base.find("/connectors/high/"), std::string::npos);
+
+  const std::string ports =
+      filled({{connector("a", "https://git.example:1"), connector("b", "https://git.example:2")}});
+  EXPECT_NE(ports.find("insteadOf = https://git.example:1/\n"), std::string::npos);
+  EXPECT_NE(ports.find("insteadOf = https://git.example:2/\n"), std::string::npos);
+  EXPECT_EQ(ports.find("git@git.example"), std::string::npos) << "it says neither port: git must not guess";
+}
+
 TEST(RenderManyPrefixes, FallsBackToTheWholeHost) {
   Case given{{connector("github", "https://github.com")}};
   for (int i = 0; i < 2000; ++i) given.repositories.push_back("owner-" + std::to_string(i) + "/*");

@@ -156,6 +156,54 @@ TEST_F(TreeTest, ServesEveryFileAtEveryPlaceAsLongAsItSays) {
       << "another lease has not asked for it";
 }
 
+TEST_F(TreeTest, HasTheAdministratorsFilesBesideItsOwn) {
+  const auto file = [](const std::string& name, const std::string& path) {
+    auto made = std::make_shared<broker::FileConfig>();
+    made->name = name;
+    made->path = path;
+    made->text = "{{#connectors}}{{token}}{{/connectors}}\n";
+    return std::pair(name, broker::FileConfigPtr(made));
+  };
+  broker.broker.replace_files(std::make_shared<const broker::FileConfigs>(
+      broker::FileConfigs{file("one", ".config/own/one"), file("two", ".config/own/two"), file("three", "pip/three")}));
+  broker::LeaseRequest request{.connectors = {"github"}, .uid = kOwner};
+  request.configurations = {"one", "pip", "two", "three"};
+  const auto own = broker.broker.open_lease({}, request).value();
+  const Node first = node_at(*own, ".config/own/one"), folder = node_at(*own, ".config/own");
+  EXPECT_EQ(tree.list(folder, kOwner)->size(), 4u) << "one directory for both";
+  EXPECT_EQ(node_at(*own, "pip"), directory_of(*own) + (Node{17} >> 3 << 56 | 1))
+      << "the number of pip's own directory";
+  EXPECT_EQ(tree.list(node_at(*own, "pip"), kOwner)->size(), 4u);
+  EXPECT_EQ(tree.list(node_at(*own, ".config"), kOwner)->size(), 4u);
+  const std::string content = content_of(tree.open(first, O_RDONLY, {kOwner, getpid()}).value());
+  EXPECT_EQ(content.size(), static_cast<std::size_t>(tree.attributes(first)->st_size));
+  broker::Scratch scratch;
+  EXPECT_TRUE(broker.broker.redeem(content.substr(0, content.size() - 1),
+                                   {.space = "default", .connector = "github", .repository = "a/b"}, scratch));
+  const auto another = SharedState::make();
+  Tree successor(broker.broker, *another);
+  EXPECT_EQ(successor.attributes(first)->st_ino, first);
+  broker.broker.replace_files(std::make_shared<const broker::FileConfigs>());
+  EXPECT_TRUE(tree.attributes(first)) << "what a lease was shown once does not change";
+  Tree later(broker.broker, *another);
+  EXPECT_EQ(later.attributes(first).error(), std::errc::permission_denied);
+}
+
+TEST_F(TreeTest, KnowsTheSameOwnPathsAsTheConfigurationDoes) {
+  std::vector<std::string> all;
+  for (const auto each : broker::kConfigurations) all.emplace_back(to_string(each));
+  const Layout layout(all);
+  std::set<std::string> paths;
+  for (const auto& entry : layout.entries()) {
+    if (!entry.content) continue;
+    std::string path(entry.name);
+    for (std::uint16_t above = entry.parent; above != Layout::kView; above = layout.find(above)->parent)
+      path = std::string(layout.find(above)->name) + "/" + path;
+    paths.insert(path);
+  }
+  EXPECT_EQ(paths, std::set<std::string>(broker::kOwnPaths.begin(), broker::kOwnPaths.end()));
+}
+
 TEST_F(TreeTest, FindsOnlyWhatIsThere) {
   EXPECT_EQ(tree.lookup(kRoot, "", 0).error(), std::errc::no_such_file_or_directory);
   EXPECT_EQ(tree.lookup(kRoot, std::string(26, 'a'), 0).error(), std::errc::no_such_file_or_directory);

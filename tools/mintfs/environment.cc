@@ -75,6 +75,7 @@ Variables lease_variables(const LeaseView& lease, Via via, const Inherited& inhe
   if (lease.has("git-credentials")) settings.emplace_back("credential.helper", credential_helper(lease.path));
   if (!settings.empty()) add_settings(variables, settings, entries(inherited("GIT_CONFIG_COUNT")));
   add_tool_variables(variables, lease, inherited);
+  variables.insert(variables.end(), lease.own.begin(), lease.own.end());
   variables.emplace_back("MINTFS_LEASE", lease.id);
   return variables;
 }

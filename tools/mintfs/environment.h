@@ -29,6 +29,7 @@ struct LeaseView {
   std::string id;
   std::vector<std::string> configurations = {"gitconfig"};
   bool authorities = false;  // whether there is ca.crt
+  Variables own{};           // of files that the administrator defines
 
   bool has(std::string_view configuration) const;
 };

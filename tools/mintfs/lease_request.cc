@@ -79,6 +79,8 @@ LeaseView lease_view(const json::object& lease) {
     view.configurations.clear();
     for (const auto& name : list->as_array()) view.configurations.emplace_back(name.as_string());
   }
+  if (const auto* variables = lease.if_contains("variables"))
+    for (const auto& [name, value] : variables->as_object()) view.own.emplace_back(name, value.as_string());
   std::error_code error;
   view.authorities = std::filesystem::exists(view.path / "ca.crt", error);
   return view;
