@@ -39,6 +39,7 @@ grpc::StatusCode to_grpc_status(broker::Errc error) noexcept {
     case Errc::request_timeout:
     case Errc::upstream_timeout:
       return StatusCode::DEADLINE_EXCEEDED;
+    case Errc::leases_unconfirmed:
     case Errc::egress_refused:
     case Errc::upstream_unreachable:
     case Errc::upstream_untrusted:
