@@ -160,7 +160,7 @@ def test_connectors_of_another_namespace_are_the_administrators_to_share(
     server: GitServer, password: Path, start_mintfs: Callable[..., Daemon], start_driver: Callable[..., Kubelet],
     attributes: dict[str, str],
 ) -> None:  # fmt: skip
-    mintfs = start_mintfs(connector("git", server.url, password), connector("team-a/git", server.url, password))
+    mintfs = start_mintfs(connector("git", server.url, password), connector("team-a/git", server.url.replace("127.0.0.1", "localhost"), password))
     pod = Pod(start_driver(mintfs), **attributes)
     code, message = pod.refusal()
     assert code == "PERMISSION_DENIED" and "team-a/git" in message and "--shared-namespace team-a" in message
