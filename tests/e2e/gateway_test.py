@@ -63,12 +63,16 @@ def ready(gateway: Gateway) -> None:
 
 
 def fetch(gateway: Gateway, token: str, path: str = PATH) -> tuple[int, str]:
+    """Status and text; status 0 where the answer was cut, as that of a lease which ends meanwhile is."""
     connection = http.client.HTTPConnection("127.0.0.1", gateway.port, timeout=60)
-    connection.request("GET", path, headers={"Authorization": f"Bearer {token}"})
-    answer = connection.getresponse()
-    text = answer.read().decode(errors="replace")
-    connection.close()
-    return answer.status, text
+    try:
+        connection.request("GET", path, headers={"Authorization": f"Bearer {token}"})
+        answer = connection.getresponse()
+        return answer.status, answer.read().decode(errors="replace")
+    except (http.client.HTTPException, ConnectionError):
+        return 0, ""
+    finally:
+        connection.close()
 
 
 def opened(gateway: Gateway, pod: Pod | None = None, **more: Any) -> dict[str, Any]:
