@@ -84,7 +84,7 @@ void read_class(Section& section, ConnectorConfig& connector) {
   }
   std::string list;
   for (const ConnectorClass each : kConnectorClasses) list += (list.empty() ? "" : ", ") + std::string(to_string(each));
-  section.fail_at("class", "'" + word + "' is not known; known are " + list);
+  section.fail_at("class", "'" + word + "' is not known; known here: " + list);
 }
 
 void read_repositories(Section& section, ConnectorConfig& connector) {

@@ -267,7 +267,7 @@ TEST(Config, NamesLineColumnAndKeyOfWhatIsWrong) {
            {connector_where("https://github.com", "ftp://github.com"),
             "3:11: connector.address: must be an http or https"},
            {connector_where("https://github.com", "https://u:hunter2@github.com"), "3:11: connector.address: must be"},
-           {connector_with("class = \"svn\""), "5:9: connector.class: 'svn' is not known; known are git, github, "},
+           {connector_with("class = \"svn\""), "5:9: connector.class: 'svn' is not known; known here: git, github, "},
            {connector_with("repositories = \"acme/*\""), "5:16: connector.repositories: must be a list of strings"},
            {connector_with("repositories = [1]"), "5:17: connector.repositories: must be a list of strings"},
            {connector_with("repositories = []"), "5:16: connector.repositories: is empty"},
