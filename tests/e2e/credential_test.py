@@ -560,7 +560,8 @@ def test_a_git_that_knows_authtype_gets_a_whole_header_that_it_must_not_keep(min
 def test_a_token_is_for_the_proxy_and_a_connector_of_the_lease_alone(
     server: GitServer, password: Path, start_mintfs: Callable[..., Daemon]
 ) -> None:
-    mintfs = start_mintfs(*(connector(name, server.url, password) for name in ("git", "more", "none")))
+    mintfs = start_mintfs(*(connector(name, server.url, password, priority=rank)
+                            for rank, name in enumerate(("git", "more", "none"))))  # fmt: skip
     one, two = Helper(mintfs, mintfs.open_lease()), Helper(mintfs, mintfs.open_lease(connectors=["git", "more"]))
     proxy = _proxy(mintfs)
     without_path = {name: proxy[name] for name in ("protocol", "host")}

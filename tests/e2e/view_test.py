@@ -105,7 +105,7 @@ def test_no_name_adds_a_key(password: Path, start_mintfs: Callable[..., Daemon],
     """Names of repositories are written by administrators, and by whoever opens a lease."""
     patterns = [f"{owner}/*" for owner in OWNERS]
     rights = {"repositories": patterns} if who == "connector" else {}
-    mintfs = start_mintfs(*(connector(f"git{n}", f"https://git.example/{path}", password, **rights)
+    mintfs = start_mintfs(*(connector(f"git{n}", f"https://git{n}.example/{path}", password, **rights)
                             for n, path in enumerate(PATHS)))  # fmt: skip
     names = [f"git{n}" for n in range(len(PATHS))]
     narrowed = [word for pattern in patterns for word in ("--repository", pattern)] if who == "lease" else []
@@ -113,12 +113,12 @@ def test_no_name_adds_a_key(password: Path, start_mintfs: Callable[..., Daemon],
     listed = job.git("config", "--file", lease.gitconfig, "--null", "--list").stdout.split("\0")
     expected = {(f"credential.{mintfs.url}.helper", "")}
     for name, path in zip(names, PATHS):
-        own = f"{mintfs.url}{mintfs.path(name=name)}"
+        own, host = f"{mintfs.url}{mintfs.path(name=name)}", f"{name}.example"
         expected |= {(f"http.{own}.extraheader", ""), (f"http.{own}.followredirects", "false"), (f"http.{own}.proxy", "")}
         for owner in OWNERS:
             expected |= {(f"url.{own}{owner}/.insteadof", f"{spelling}{owner}/")
-                         for spelling in (f"https://git.example/{path}/", f"http://git.example/{path}/",
-                                          "git@git.example:", "ssh://git@git.example/")}  # fmt: skip
+                         for spelling in (f"https://{host}/{path}/", f"http://{host}/{path}/",
+                                          f"git@{host}:", f"ssh://git@{host}/")}  # fmt: skip
     found = {(key, value) for key, _, value in (entry.partition("\n") for entry in listed if entry)}
     assert {pair for pair in found if not pair[1].startswith("Authorization: ")} == expected
 
