@@ -111,6 +111,9 @@ def test_readers_wait_while_nobody_serves(kept: Daemon, lease: Lease) -> None:
     """The daemon is stopped first, so that what they ask lies in the kernel when it is killed."""
     pid = kept.pid
     os.kill(pid, signal.SIGSTOP)
+    eventually("each of its threads has stopped", lambda: all(
+        (task / "stat").read_text().rpartition(")")[2].split()[0] == "T" for task in Path(f"/proc/{pid}/task").iterdir()
+    ))  # fmt: skip
     readers = [subprocess.Popen(["cat", lease.gitconfig], stdout=subprocess.PIPE, text=True) for _ in range(8)]
     with pytest.raises(subprocess.TimeoutExpired):
         readers[0].wait(0.3)

@@ -10,6 +10,9 @@ import os
 import signal
 import struct
 from pathlib import Path
+from typing import Literal
+
+from support.waiting import eventually
 
 _SYSCALL, _SEIZE, _INTERRUPT, _SYSCALL_INFO, _SYSGOOD, _EXITED = 24, 0x4206, 0x4207, 0x420E, 1, 2
 _ALL = 0x40000000  # __WALL: threads too
@@ -25,15 +28,15 @@ def _ptrace(request: int, thread: int, address: int = 0, data: object = 0) -> in
     return int(result)
 
 
-def _loop_of(pid: int) -> tuple[int, int]:
-    """The thread that waits in a read of /dev/fuse, and the number of that system call."""
+def _loop_of(pid: int) -> tuple[int, int] | Literal[False]:
+    """The thread that waits in a read of /dev/fuse, and the number of that system call; it may be busy just now."""
     for task in Path(f"/proc/{pid}/task").iterdir():
         words = (task / "syscall").read_text().split()
         if len(words) > 1:
             descriptor = Path(f"/proc/{pid}/fd/{int(words[1], 16)}")
             if descriptor.is_symlink() and os.readlink(descriptor) == "/dev/fuse":
                 return int(task.name), int(words[0])
-    raise AssertionError(f"no thread of process {pid} reads /dev/fuse")
+    return False
 
 
 class Tracer:
@@ -41,7 +44,7 @@ class Tracer:
 
     def __init__(self, pid: int) -> None:
         self.pid = pid
-        self._thread, self._read = _loop_of(pid)
+        self._thread, self._read = eventually("a thread reads /dev/fuse", lambda: _loop_of(pid))
         _ptrace(_SEIZE, self._thread, 0, _SYSGOOD)
         _ptrace(_INTERRUPT, self._thread)
         os.waitpid(self._thread, _ALL)
