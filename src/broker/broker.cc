@@ -211,6 +211,7 @@ Result<Lease> Broker::describe(const Caller& caller, const LeaseRequest& request
     if (!lease.serves(*name)) lease.connectors.push_back(*name);
   }
   std::vector<const ConnectorConfig*> asked;
+  asked.reserve(lease.connectors.size());
   for (const auto& name : lease.connectors) asked.push_back(&table->at(name));
   if (const auto clash = find_clash(lease.rights, asked)) {
     detail = "The connectors '" + clash->first->name.text() + "' and '" + clash->second->name.text() + "' both claim " +

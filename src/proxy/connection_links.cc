@@ -22,7 +22,7 @@ bool is_media_type(std::string_view value, std::string_view part) {
 // What stands in place of the connector's address. Registries of images are asked for by a path of the host.
 std::string Connection::own_base() const {
   const auto& name = grant_->connector().name;
-  const std::string place = "/namespaces/" + name.space + "/connectors/" + name.name;
+  std::string place = "/namespaces/" + name.space + "/connectors/" + name.name;
   if (git_.links == Links::location) return place;  // any client resolves it against what it asked
   return worker_.shared().broker.audience() + place;
 }
