@@ -12,7 +12,6 @@ namespace {
 
 using boost::system::error_code;
 using broker::Errc;
-using broker::Operation;
 using broker::Reach;
 
 bool is_word(std::string_view text) {
