@@ -104,10 +104,7 @@ void render_pypirc(Text& out, const Targets& targets) {
   out.raw("[distutils]\nindex-servers =\n");
   for (const Target& target : targets) out.raw("    ").plain(target.label).raw("\n");
   for (const Target& target : targets) {
-    // PyPI itself takes uploads there; others where their index is.
-    const bool legacy =
-        target.connector.address.host == "upload.pypi.org" || target.connector.address.host == "test.pypi.org";
-    out.raw("[").plain(target.label).raw("]\nrepository = ").plain(target.url).raw(legacy ? "legacy/\n" : "\n");
+    out.raw("[").plain(target.label).raw("]\nrepository = ").plain(target.url).raw("\n");
     out.raw("username = ").plain(target.label).raw("\npassword = ");
     out.token(target.index, target.token_size).raw("\n");
   }

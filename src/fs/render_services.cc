@@ -53,8 +53,11 @@ void render_docker(Text& out, const Proxy& proxy, const Targets& targets) {
 void render_buildkitd(Text& out, const Scene& scene, const Proxy& proxy, const Targets& targets) {
   std::vector<std::string> registries;
   for (const Target& target : targets) {
-    const std::string host = target.connector.address.authority();
-    registries.push_back(host == "registry-1.docker.io" ? "docker.io" : host);
+    std::string host = target.connector.address.authority();
+    // The hub that images without a host come from answers there, and is named without it.
+    constexpr std::string_view kHub = "registry-1.";
+    if (host.starts_with(kHub)) host.erase(0, kHub.size());
+    registries.push_back(std::move(host));
   }
   for (std::size_t i = 0; i < targets.size(); ++i) {
     if (std::find(registries.begin(), registries.begin() + i, registries[i]) != registries.begin() + i) continue;

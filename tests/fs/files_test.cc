@@ -80,16 +80,16 @@ TEST_P(Files, AreExactlyTheGoldenOnes) {
 }
 
 const std::vector<ConnectorConfig> kNpm = {
-    connector_of(ConnectorClass::npm, "npm", "https://registry.npmjs.org"),
+    connector_of(ConnectorClass::npm, "npm", "https://packages.example.org"),
     connector_of(ConnectorClass::npm, "team/npm", "https://npm.example.com", {"@acme/*", "@acme/app", "@other/*"})};
 const std::vector<ConnectorConfig> kPypi = {
     connector_of(ConnectorClass::pypi, "index", "https://pypi.example.com/root/prod"),
-    connector_of(ConnectorClass::pypi, "team/upload", "https://upload.pypi.org")};
+    connector_of(ConnectorClass::pypi, "team/upload", "https://upload.example.org/legacy")};
 const std::vector<ConnectorConfig> kMaven = {
     connector_of(ConnectorClass::maven, "central", "https://maven.example.com/central"),
     connector_of(ConnectorClass::nexus, "team/releases", "https://nexus.example.com/repository/releases")};
 const std::vector<ConnectorConfig> kOci = {
-    connector_of(ConnectorClass::oci, "hub", "https://registry-1.docker.io"),
+    connector_of(ConnectorClass::oci, "hub", "https://registry-1.hub.example"),
     connector_of(ConnectorClass::harbor, "team/harbor", "https://harbor.example.com")};
 const std::vector<ConnectorConfig> kClusters = {
     connector_of(ConnectorClass::k8s, "prod", "https://k8s.example.com:6443"),
