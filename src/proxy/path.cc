@@ -148,8 +148,11 @@ error_code parse_rest(std::string_view rest, Target& out) {
   out.has_query = path.size() != rest.size();
   out.query = out.has_query ? rest.substr(path.size() + 1) : std::string_view();
   if (!valid_query(out.query)) return Errc::request_malformed;
+  // What is in front of the slash may be longer when canonical: '"' is "%22" then.
+  if (const auto error = normalise(std::string_view(plain).substr(0, percent), out.path)) return error;
+  const std::size_t slash = out.path.size();
   if (const auto error = normalise(plain, out.path)) return error;
-  out.scope_slash = percent;  // nothing in front of it was encoded
+  out.scope_slash = slash;
   return {};
 }
 
@@ -168,8 +171,9 @@ error_code route(std::string_view target, Routed& out) {
   good = good && valid_name(out.space) && skip(rest, "/connectors/");
   if (good) out.name = take_segment(rest);
   if (good && valid_name(out.name)) {
-    const auto error = parse_rest(rest, out.target);
-    if (!error && out.registry) out.target.path.insert(0, "/v2");
+    if (!out.registry) return parse_rest(rest, out.target);
+    const auto error = parse_target(rest, out.target);  // images have no scopes
+    if (!error) out.target.path.insert(0, "/v2");
     return error;
   }
   out.registry = false;

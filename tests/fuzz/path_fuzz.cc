@@ -1,6 +1,5 @@
 // A canonical path is its own canonical form and holds nothing that two servers read differently; a
-// repository that is told from it has no dot segment and no empty one. What the router takes off the
-// front and what it leaves is the whole.
+// repository that is told from it has no dot segment and no empty one.
 #include "proxy/git_service.h"
 #include "proxy/path.h"
 #include "require.h"
@@ -38,6 +37,23 @@ void check_repository(const Target& target) {
   }
 }
 
+// What the router takes off the front and what it leaves is the whole; all that it may add is the "/v2" that
+// registries of images have in front of the rest, all that it may read otherwise is npm's "@scope%2fname".
+void check_routed(const Routed& routed, const std::string& whole) {
+  const std::string& rest = routed.target.path;
+  const std::string lead = routed.registry ? "/v2" : "";
+  if (routed.registry && routed.name.empty()) return require(routed.space.empty() && rest == "/v2/");
+  require(!routed.space.empty() && !routed.name.empty() && rest.starts_with(lead + "/"));
+  check_path(rest.substr(lead.size()));
+  check_repository(routed.target);
+  if (routed.target.scope_slash != 0) {
+    require(!routed.registry && rest.at(routed.target.scope_slash) == '/');
+    return require(rest.at(rest.rfind('/', routed.target.scope_slash - 1) + 1) == '@');
+  }
+  const std::string names = "/namespaces/" + std::string(routed.space) + "/connectors/" + std::string(routed.name);
+  require(lead + names + rest.substr(lead.size()) == whole);
+}
+
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
@@ -45,17 +61,16 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   Target target;
   Routed routed;
   const bool is_good = !parse_target(text, target), is_routed = !route(text, routed);
-  // The bound is that of what is left; the names before it have at most 150 characters.
-  require(is_good || !is_routed || routed.target.path.size() + 150 > kMaxPath || text.size() > kMaxPath);
-  if (!is_good) return 0;
-  check_path(target.path);
-  for (const char c : target.query) require(c > 0x20 && c < 0x7f && c != '#');
-  check_repository(target);
+  // The bound is that of what is left; what is before it has at most 153 characters.
+  require(is_good || !is_routed || routed.target.scope_slash != 0 || routed.target.path.size() + 153 > kMaxPath ||
+          text.size() > kMaxPath);
+  if (is_good) {
+    check_path(target.path);
+    for (const char c : target.query) require(c > 0x20 && c < 0x7f && c != '#');
+    check_repository(target);
+  }
   if (!is_routed) return 0;
-  const std::string front = "/namespaces/" + std::string(routed.space) + "/connectors/" + std::string(routed.name);
-  require(!routed.space.empty() && !routed.name.empty() && front + routed.target.path == target.path);
-  require(routed.target.query == target.query && routed.target.has_query == target.has_query);
-  check_path(routed.target.path);
-  check_repository(routed.target);
+  if (is_good) require(routed.target.query == target.query && routed.target.has_query == target.has_query);
+  if (is_good || routed.target.scope_slash != 0) check_routed(routed, target.path);
   return 0;
 }

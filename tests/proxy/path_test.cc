@@ -175,5 +175,22 @@ TEST(Route, ThatIsAmbiguousIsRefused) {
   }
 }
 
+TEST(Route, KnowsWhereAScopesSlashStandsInTheCanonicalPath) {
+  Routed routed;
+  for (const std::string front : {"", "/a", "/a]\"b", "/\"\"\""}) {
+    ASSERT_FALSE(route("/namespaces/a/connectors/b" + front + "/@scope%2fname/-/x", routed)) << front;
+    const std::string& path = routed.target.path;
+    EXPECT_EQ(path.substr(routed.target.scope_slash), "/name/-/x") << path;
+    EXPECT_EQ(path.substr(0, routed.target.scope_slash).substr(routed.target.scope_slash - 7), "/@scope") << path;
+  }
+}
+
+TEST(Route, OfImagesHasNoScopes) {
+  Routed routed;
+  EXPECT_EQ(route("/v2/namespaces/a/connectors/b/@scope%2fname", routed), Errc::request_malformed);
+  ASSERT_FALSE(route("/v2/namespaces/a/connectors/b/name/tags/list", routed));
+  EXPECT_EQ(routed.target.path, "/v2/name/tags/list");
+}
+
 }  // namespace
 }  // namespace mintfs::proxy
