@@ -1,4 +1,5 @@
-"""A fresh open+read+close of the view, against a static file on the same libfuse settings, and tmpfs."""
+"""A fresh open+read+close of the view, with one lease and with many, against a static file on the same libfuse
+settings, and tmpfs."""
 
 import json
 import shutil
@@ -26,6 +27,12 @@ def benchmark(plan, sandbox):
                                               ready=paths["static libfuse"].exists)
     if plan.mintfs:
         paths["mintfs"] = view
+        crowded = Mintfs(sandbox, plan.build, {"bench": "http://127.0.0.1:9"})
+        first, *others = crowded.open_leases("bench", plan.leases)
+        for lease in (*others, first):
+            (crowded.runtime / "fs" / lease / ".gitconfig").read_bytes()
+        servers["mintfs, crowded"] = crowded.process
+        paths["mintfs, crowded"] = crowded.runtime / "fs" / first / ".gitconfig"
 
     rows = []
     for place, cores in (("one core", FIRST), (f"{len(CORES)} cores", CORES)):
@@ -39,17 +46,20 @@ def benchmark(plan, sandbox):
 
         sides = {name: lambda n=name: sample(n) for name in paths}
         samples = interleave(f"view, {place}", plan.rounds, sides)
-        rows += [row(samples, name, place) for name in samples]
+        rows += [row(plan, samples, name, place) for name in samples]
     return rows
 
 
-def row(samples, name, place):
+def row(plan, samples, name, place):
     targets, cpu = "", f"{median(samples, name, 'cpu'):.2f} µs"
     if name == "mintfs":
         targets = target(samples, name, "static libfuse", "cost", at_most=1.10)
         cpu += f", {spread(ratios(samples, name, 'static libfuse', 'cpu'))} of static libfuse"
         if place == "one core":
             targets += "; " + target(samples, name, "tmpfs", "cost", at_most=9.5)
-    return Row(f"view: open+read+close, {place}", name, f"{median(samples, name, 'cost'):.2f} µs",
+    if name == "mintfs, crowded":
+        targets = target(samples, name, "mintfs", "cost", at_most=1.10)
+    title = f"mintfs, {plan.leases} leases" if name == "mintfs, crowded" else name
+    return Row(f"view: open+read+close, {place}", title, f"{median(samples, name, 'cost'):.2f} µs",
                spread(ratios(samples, name, "tmpfs", "cost")), targets,
                f"CPU {cpu}; p50 {median(samples, name, 'p50'):.1f} µs, p99 {median(samples, name, 'p99'):.1f} µs")
