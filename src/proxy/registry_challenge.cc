@@ -130,8 +130,9 @@ std::optional<std::string> token_target(std::string_view realm_path_and_query, c
 
 broker::Result<RegistryToken> parse_token_answer(std::string_view text) {
   if (text.size() > kMaxTokenAnswer) return Errc::upstream_malformed;
-  // The document holds the token: what it is parsed into is wiped.
-  std::vector<unsigned char, broker::WipingAllocator<unsigned char>> memory(4 * kMaxTokenAnswer);
+  // The document holds the token: what it is parsed into is wiped. Of most answers that is little.
+  std::vector<unsigned char, broker::WipingAllocator<unsigned char>> memory(
+      std::min(4 * kMaxTokenAnswer, 4096 + 32 * text.size()));
   json::static_resource resource(memory.data(), memory.size());
   json::parse_options options;
   options.max_depth = 4;
