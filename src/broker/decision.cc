@@ -102,7 +102,7 @@ bool restricts_references(const ConnectorConfig& connector, const Rights* lease)
 Decision decide(const ConnectorConfig& connector, const Rights* lease, const Access& access, Steps* steps) {
   Inquiry inquiry(steps);
   // Any other page of a host may hold more than any repository: a runner's registration token, a variable of CI.
-  if (access.reach == Reach::page &&
+  if ((access.reach == Reach::page || access.reach == Reach::own_page) &&
       !inquiry.ask(Rule::connector_plain_get, connector.plain_get, Errc::operation_denied))
     return inquiry.answer();
   if (access.lfs && !inquiry.ask(Rule::connector_lfs, connector.lfs, Errc::operation_denied)) return inquiry.answer();
@@ -112,8 +112,8 @@ Decision decide(const ConnectorConfig& connector, const Rights* lease, const Acc
     const bool good = access.undecided ? !given.empty() : given.contains(access.operation);
     if (!inquiry.ask(layer.operations, good, Errc::operation_denied)) return inquiry.answer();
     if (access.reach == Reach::protocol || !layer.rights->restricts_repositories()) continue;
-    const auto* const giving =
-        access.reach == Reach::repository ? layer.rights->giving(access.repository, connector.letter_case) : nullptr;
+    const bool named = access.reach == Reach::repository || access.reach == Reach::own_page;
+    const auto* const giving = named ? layer.rights->giving(access.repository, connector.letter_case) : nullptr;
     if (!inquiry.ask(layer.repositories, giving != nullptr, Errc::repository_denied, text_of(giving)))
       return inquiry.answer();
   }

@@ -24,6 +24,7 @@ enum class Reach : std::uint8_t {
   protocol,    // what clients ask before they name one; it tells nothing of any
   everything,  // all repositories at once: for who has the right to all
   page,        // of the host, beside its repositories: the same, and see ConnectorConfig::plain_get
+  own_page,    // of one repository, which is named: see ConnectorConfig::plain_get
 };
 
 // What the proxy wants to do with a token.

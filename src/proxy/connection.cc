@@ -241,7 +241,6 @@ Awaitable<bool> Connection::serve(BodySource& body) {
 Errc Connection::tell(const broker::ConnectorConfig& connector) {
   const auto connector_class = connector.connector_class;
   if (routed_.registry && !broker::serves_oci(connector_class)) return Errc::connector_unknown;
-  if (routed_.target.scope_slash != 0 && !takes_scopes(connector_class)) return Errc::request_malformed;
   if (const auto error = classify(connector, request_.method, routed_.target, git_)) return broker::to_errc(error);
   if (git_.links == Links::location && request_.method == Method::post && mounts(routed_.target))
     routed_.target.has_query = false, routed_.target.query = {};

@@ -119,7 +119,7 @@ Awaitable<Errc> Connection::exchange(BodySource& body) {
                      Outgoing{.method = request_.method_text,
                               .prefix = address.prefix,
                               .path = routed_.target.path,
-                              .scope_slash = routed_.target.scope_slash,
+                              .folded = routed_.target.folded,
                               .query = routed_.target.query,
                               .has_query = routed_.target.has_query,
                               .authority = authority,

@@ -24,9 +24,13 @@ int decode(std::string_view text) {
   return high < 0 || low < 0 ? -1 : high << 4 | low;
 }
 
+bool is_alnum(int byte) {
+  return (byte >= 'a' && byte <= 'z') || (byte >= 'A' && byte <= 'Z') || (byte >= '0' && byte <= '9');
+}
+
 // pchar of RFC 3986 section 3.3 without ';'.
 bool stands_as_it_is(int byte) {
-  if ((byte >= 'a' && byte <= 'z') || (byte >= 'A' && byte <= 'Z') || (byte >= '0' && byte <= '9')) return true;
+  if (is_alnum(byte)) return true;
   return byte < 0x7f && std::string_view("-._~!$&'()*+,=:@").find(static_cast<char>(byte)) != std::string_view::npos;
 }
 
@@ -117,7 +121,7 @@ error_code normalise(std::string_view raw, std::string& out) {
 }
 
 error_code parse_target(std::string_view target, Target& out) {
-  out.scope_slash = 0;
+  out.folded = {};
   const std::size_t question = target.find('?');
   out.has_query = question != std::string_view::npos;
   out.query = out.has_query ? target.substr(question + 1) : std::string_view();
@@ -127,32 +131,83 @@ error_code parse_target(std::string_view target, Target& out) {
 
 namespace {
 
-// Of "/.../@scope%2fname/...": where the "%2f" begins. There is no other '%' in such a path; npos for any other.
-std::size_t find_scope_slash(std::string_view path) {
-  const std::size_t percent = path.find('%');
-  if (percent == std::string_view::npos || path.find('%', percent + 1) != std::string_view::npos)
-    return std::string_view::npos;
-  const std::size_t segment = path.rfind('/', percent);
-  const bool good = decode(path.substr(percent)) == '/' && segment + 2 < percent && path[segment + 1] == '@' &&
-                    percent + 3 < path.size() && path[percent + 3] != '/';
-  return good ? percent : std::string_view::npos;
+constexpr std::string_view kProjects = "/api/v4/projects/";
+constexpr std::size_t kEncoded = 3;  // of "%2f"
+
+// What GitLab lets a group or project be called, less what Grape, its router, would take for a format.
+bool is_project_word(std::string_view word) {
+  const auto good = [](char c) { return c == '-' || c == '.' || c == '_' || is_alnum(c); };
+  for (const std::string_view end : {".", ".git", ".atom", ".json"})
+    if (word.ends_with(end)) return false;
+  return !word.empty() && word.size() <= 255 && word.front() != '-' && std::all_of(word.begin(), word.end(), good);
 }
 
-// parse_target(), with the one "%2f" that may be.
+// Where in `path` a folded segment stands as it was received; kind none where there is none.
+Folded find_scope(std::string_view path) {
+  const std::size_t percent = path.find('%');
+  if (percent == std::string_view::npos || path.find('%', percent + 1) != std::string_view::npos) return {};
+  const std::size_t segment = path.rfind('/', percent);
+  const bool good = decode(path.substr(percent)) == '/' && segment + 2 < percent && path[segment + 1] == '@' &&
+                    percent + kEncoded < path.size() && path[percent + kEncoded] != '/';
+  if (!good) return {};
+  return {Folded::Kind::scope, segment + 1, std::min(path.find('/', percent), path.size())};
+}
+
+Folded find_project(std::string_view path) {
+  if (!path.starts_with(kProjects)) return {};
+  const Folded found{Folded::Kind::project, kProjects.size(), std::min(path.find('/', kProjects.size()), path.size())};
+  std::string_view rest = path.substr(found.begin, found.end - found.begin);
+  bool folded = false;
+  for (std::size_t percent; (percent = rest.find('%')) != std::string_view::npos; folded = true) {
+    if (decode(rest.substr(percent)) != '/' || !is_project_word(rest.substr(0, percent))) return {};
+    rest.remove_prefix(percent + kEncoded);
+  }
+  return folded && is_project_word(rest) ? found : Folded{};
+}
+
+// The same with plain slashes.
+std::string unfold(std::string_view segment) {
+  std::string out;
+  for (std::size_t percent; (percent = segment.find('%')) != std::string_view::npos;) {
+    out.append(segment.substr(0, percent)).append("/");
+    segment.remove_prefix(percent + kEncoded);
+  }
+  return out.append(segment);
+}
+
+std::size_t count_slashes(std::string_view path) {
+  return static_cast<std::size_t>(std::count(path.begin(), path.end(), '/'));
+}
+
+// Where what stands behind the slash of this number begins; the path's end where it has fewer.
+std::size_t behind_slash(std::string_view path, std::size_t number) {
+  std::size_t at = 0;
+  for (; number > 0 && at < path.size(); ++at)
+    if (path[at] == '/') --number;
+  return at;
+}
+
+// parse_target(), with the one segment that may be folded.
 error_code parse_rest(std::string_view rest, Target& out) {
   const std::string_view path = rest.substr(0, rest.find('?'));
-  const std::size_t percent = find_scope_slash(path);
-  if (percent == std::string_view::npos) return parse_target(rest, out);
+  Folded found = find_scope(path);
+  if (found.kind == Folded::Kind::none) found = find_project(path);
+  if (found.kind == Folded::Kind::none) return parse_target(rest, out);
   // The query of what was received, the path of what is meant.
-  const std::string plain = std::string(path.substr(0, percent)) + "/" + std::string(path.substr(percent + 3));
   out.has_query = path.size() != rest.size();
   out.query = out.has_query ? rest.substr(path.size() + 1) : std::string_view();
   if (!valid_query(out.query)) return Errc::request_malformed;
-  // What is in front of the slash may be longer when canonical: '"' is "%22" then.
-  if (const auto error = normalise(std::string_view(plain).substr(0, percent), out.path)) return error;
-  const std::size_t slash = out.path.size();
-  if (const auto error = normalise(plain, out.path)) return error;
-  out.scope_slash = slash;
+  const std::string_view front = path.substr(0, found.begin);
+  const std::string meant = unfold(path.substr(found.begin, found.end - found.begin));
+  std::string whole(front);
+  whole.append(meant).append(path.substr(found.end));
+  if (const auto error = normalise(whole, out.path)) return error;
+  // The canonical path has the same slashes, but other characters may be longer in it: '"' is "%22" there.
+  const std::size_t before = count_slashes(front);
+  out.folded.kind = found.kind;
+  out.folded.begin = behind_slash(out.path, before);
+  out.folded.end = behind_slash(out.path, before + count_slashes(meant) + 1);
+  if (found.end < path.size()) out.folded.end -= 1;
   return {};
 }
 

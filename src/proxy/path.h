@@ -10,6 +10,7 @@
 #include "broker/error.h"
 
 #include <cstddef>
+#include <cstdint>
 #include <string>
 #include <string_view>
 
@@ -18,12 +19,23 @@ namespace mintfs::proxy {
 inline constexpr std::size_t kMaxPath = 4096;  // as received
 inline constexpr std::size_t kMaxQuery = 4096;
 
+// A part of a canonical path that came as one segment: each slash in it came, and goes on, as "%2f".
+struct Folded {
+  enum class Kind : std::uint8_t {
+    none,
+    scope,    // npm's "@scope%2fname"
+    project,  // GitLab's "group%2fsubgroup%2fproject" behind "/api/v4/projects/"
+  };
+  Kind kind = Kind::none;
+  std::size_t begin = 0;  // in the path
+  std::size_t end = 0;
+};
+
 struct Target {
   std::string path;        // canonical, begins with '/'
   std::string_view query;  // checked but as received; a view into what was parsed
   bool has_query = false;  // tells "?" from nothing
-  // Where in `path` a slash stands that came, and goes on, as "%2f": between npm's "@scope" and "name". Zero: nowhere.
-  std::size_t scope_slash = 0;
+  Folded folded;
 };
 
 // A request to the proxy taken apart; the names are views into the parsed target.
@@ -43,9 +55,8 @@ boost::system::error_code parse_target(std::string_view target, Target& out);
 
 // "/namespaces/<space>/connectors/<name>/<path>", or for registries of images, whose clients know a host but no
 // path of it, "/v2/namespaces/<space>/connectors/<name>/<path>": their target is "/v2/<path>", and "/v2/" alone
-// names no connector. One "@scope%2fname" is read as "@scope/name", for whoever wants that: see
-// Target::scope_slash. connector_unknown where it is not of that form,
-// request_malformed where it is ambiguous anywhere. Whether there is such a connector is not asked.
+// names no connector. One segment may be Folded, for whoever wants that. connector_unknown where it is not of that
+// form, request_malformed where it is ambiguous anywhere. Whether there is such a connector is not asked.
 boost::system::error_code route(std::string_view target, Routed& out);
 
 }  // namespace mintfs::proxy

@@ -115,6 +115,17 @@ void append_fields(std::string& out, const std::vector<Field>& fields, Keep keep
       append_field(out, field.name, field.value);
 }
 
+void append_path(std::string& out, std::string_view path, const Folded& folded) {
+  for (std::size_t from = 0; from < path.size();) {
+    const std::size_t slash = path.find('/', std::max(from, folded.begin));
+    const bool is_folded = slash < folded.end;
+    out.append(path.substr(from, is_folded ? slash - from : std::string_view::npos));
+    if (!is_folded) return;
+    out.append("%2f");
+    from = slash + 1;
+  }
+}
+
 void append_status(std::string& out, unsigned status) {
   out.append("HTTP/1.1 ");
   append_number(out, status);
@@ -136,11 +147,7 @@ const std::string_view kContinue = "HTTP/1.1 100 Continue\r\n\r\n";
 void write_request_head(const RequestHead& from, const Outgoing& to, std::string& out) {
   out.clear();
   out.append(to.method).append(" ").append(to.prefix);
-  if (to.scope_slash == 0) {
-    out.append(to.path);
-  } else {
-    out.append(to.path.substr(0, to.scope_slash)).append("%2f").append(to.path.substr(to.scope_slash + 1));
-  }
+  append_path(out, to.path, to.folded);
   if (to.has_query) out.append("?").append(to.query);
   out.append(" HTTP/1.1\r\n");
   append_field(out, "Host", to.authority);

@@ -8,6 +8,7 @@
 #pragma once
 
 #include "broker/error.h"
+#include "proxy/path.h"
 #include "proxy/request.h"
 #include "proxy/response.h"
 
@@ -21,9 +22,9 @@ namespace mintfs::proxy {
 // RequestHead, Target and Address, which were checked.
 struct Outgoing {
   std::string_view method;
-  std::string_view prefix;      // of the connector's address: "" or "/path"
-  std::string_view path;        // canonical
-  std::size_t scope_slash = 0;  // see Target
+  std::string_view prefix;  // of the connector's address: "" or "/path"
+  std::string_view path;    // canonical
+  Folded folded{};          // see there
   std::string_view query;
   bool has_query = false;
   std::string_view authority;

@@ -79,6 +79,9 @@ TEST_F(Decide, KnowsTheFirstRuleThatRefusesAnAccess) {
                 Rule::connector_lfs,
                 Errc::operation_denied},
            Case{{.operation = fetch, .reach = Reach::page}, Rule::connector_plain_get, Errc::operation_denied},
+           Case{{.operation = fetch, .repository = "acme/app", .reach = Reach::own_page},
+                Rule::connector_plain_get,
+                Errc::operation_denied},
            Case{
                {.operation = fetch, .reach = Reach::everything}, Rule::connector_repositories, Errc::repository_denied},
            Case{{.operation = fetch, .reach = Reach::protocol}, Rule::lease_operations, Errc{}},
@@ -90,6 +93,16 @@ TEST_F(Decide, KnowsTheFirstRuleThatRefusesAnAccess) {
     EXPECT_EQ(decision.rule, each.rule) << to_string(each.rule);
     EXPECT_EQ(decision.error, each.error) << to_string(each.rule);
   }
+}
+
+TEST_F(Decide, GivesAPageOfARepositoryToWhoHasBoth) {
+  lease.repositories = {RepositoryPattern("acme/app")};
+  connector.plain_get = true;
+  const Access own{.repository = "acme/app", .reach = Reach::own_page};
+  EXPECT_TRUE(decide(connector, &lease, own).allowed());
+  const Access other{.repository = "acme/two", .reach = Reach::own_page};
+  EXPECT_EQ(decide(connector, &lease, other).error, Errc::repository_denied);
+  EXPECT_EQ(decide(connector, &lease, {.reach = Reach::page}).error, Errc::repository_denied);
 }
 
 TEST_F(Decide, TellsItsStepsToTheAnswer) {

@@ -2,8 +2,11 @@
 // repository that is told from it has no dot segment and no empty one.
 #include "proxy/git_service.h"
 #include "proxy/path.h"
+#include "proxy/rewrite.h"
+#include "proxy/services/service.h"
 #include "require.h"
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <string>
@@ -37,8 +40,34 @@ void check_repository(const Target& target) {
   }
 }
 
+// A folded segment is a whole one of two or more, and what goes on is read as the same again.
+void check_folded(const Target& target) {
+  const Folded& folded = target.folded;
+  require(folded.begin > 0 && folded.begin < folded.end && folded.end <= target.path.size());
+  require(target.path[folded.begin - 1] == '/');
+  require(folded.end == target.path.size() || target.path[folded.end] == '/');
+  const std::string segment = target.path.substr(folded.begin, folded.end - folded.begin);
+  require(holds(segment, "/") && !segment.ends_with('/') && !holds("/" + segment + "/", "/../"));
+  const bool is_scope = folded.kind == Folded::Kind::scope;
+  require(is_scope ? segment.starts_with('@') : target.path.substr(0, folded.begin) == "/api/v4/projects/");
+
+  std::string head;
+  write_request_head(
+      {}, {.method = "GET", .prefix = {}, .path = target.path, .folded = folded, .query = {}, .authority = "h"}, head);
+  const std::string sent = head.substr(4, head.find(' ', 4) - 4);
+  Routed again;
+  // What is in front may have been encoded otherwise than it goes on, and a scope stands with no other '%'.
+  if (is_scope && std::count(sent.begin(), sent.end(), '%') != 1) return;
+  const std::string whole = "/namespaces/a/connectors/b" + sent;
+  require(!route(whole, again) && again.target.path == target.path && again.target.folded.begin == folded.begin &&
+          again.target.folded.end == folded.end && again.target.folded.kind == folded.kind);
+  ServiceRequest request;
+  if (!is_scope && !classify_gitlab(Method::get, target, request) && !request.repository.empty())
+    require(request.repository == segment && request.reach == mintfs::broker::Reach::own_page);
+}
+
 // What the router takes off the front and what it leaves is the whole; all that it may add is the "/v2" that
-// registries of images have in front of the rest, all that it may read otherwise is npm's "@scope%2fname".
+// registries of images have in front of the rest, all that it may read otherwise is a folded segment.
 void check_routed(const Routed& routed, const std::string& whole) {
   const std::string& rest = routed.target.path;
   const std::string lead = routed.registry ? "/v2" : "";
@@ -46,10 +75,7 @@ void check_routed(const Routed& routed, const std::string& whole) {
   require(!routed.space.empty() && !routed.name.empty() && rest.starts_with(lead + "/"));
   check_path(rest.substr(lead.size()));
   check_repository(routed.target);
-  if (routed.target.scope_slash != 0) {
-    require(!routed.registry && rest.at(routed.target.scope_slash) == '/');
-    return require(rest.at(rest.rfind('/', routed.target.scope_slash - 1) + 1) == '@');
-  }
+  if (routed.target.folded.kind != Folded::Kind::none) return check_folded(routed.target);
   const std::string names = "/namespaces/" + std::string(routed.space) + "/connectors/" + std::string(routed.name);
   require(lead + names + rest.substr(lead.size()) == whole);
 }
@@ -62,8 +88,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   Routed routed;
   const bool is_good = !parse_target(text, target), is_routed = !route(text, routed);
   // The bound is that of what is left; what is before it has at most 153 characters.
-  require(is_good || !is_routed || routed.target.scope_slash != 0 || routed.target.path.size() + 153 > kMaxPath ||
-          text.size() > kMaxPath);
+  require(is_good || !is_routed || routed.target.folded.kind != Folded::Kind::none ||
+          routed.target.path.size() + 153 > kMaxPath || text.size() > kMaxPath);
   if (is_good) {
     check_path(target.path);
     for (const char c : target.query) require(c > 0x20 && c < 0x7f && c != '#');
@@ -71,6 +97,6 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   }
   if (!is_routed) return 0;
   if (is_good) require(routed.target.query == target.query && routed.target.has_query == target.has_query);
-  if (is_good || routed.target.scope_slash != 0) check_routed(routed, target.path);
+  if (is_good || routed.target.folded.kind != Folded::Kind::none) check_routed(routed, target.path);
   return 0;
 }

@@ -180,9 +180,27 @@ TEST(Route, KnowsWhereAScopesSlashStandsInTheCanonicalPath) {
   for (const std::string front : {"", "/a", "/a]\"b", "/\"\"\""}) {
     ASSERT_FALSE(route("/namespaces/a/connectors/b" + front + "/@scope%2fname/-/x", routed)) << front;
     const std::string& path = routed.target.path;
-    EXPECT_EQ(path.substr(routed.target.scope_slash), "/name/-/x") << path;
-    EXPECT_EQ(path.substr(0, routed.target.scope_slash).substr(routed.target.scope_slash - 7), "/@scope") << path;
+    const Folded& folded = routed.target.folded;
+    EXPECT_EQ(folded.kind, Folded::Kind::scope);
+    EXPECT_EQ(path.substr(folded.begin, folded.end - folded.begin), "@scope/name") << path;
+    EXPECT_EQ(path.substr(folded.end), "/-/x") << path;
   }
+  ASSERT_FALSE(route("/namespaces/a/connectors/b/@s]%2fna[me?x=%2f", routed));
+  EXPECT_EQ(routed.target.path, "/@s%5D/na%5Bme");
+  EXPECT_EQ(routed.target.folded.begin, 1U);
+  EXPECT_EQ(routed.target.folded.end, routed.target.path.size());
+}
+
+TEST(Route, KnowsWhereAProjectStandsWhoseGroupsAreFolded) {
+  Routed routed;
+  ASSERT_FALSE(route("/namespaces/a/connectors/b/api/v4/projects/a%2Fb%2fc/issues/%22?x=%2f", routed));
+  EXPECT_EQ(routed.target.path, "/api/v4/projects/a/b/c/issues/%22");
+  const Folded& folded = routed.target.folded;
+  EXPECT_EQ(folded.kind, Folded::Kind::project);
+  EXPECT_EQ(routed.target.path.substr(folded.begin, folded.end - folded.begin), "a/b/c");
+  EXPECT_EQ(routed.target.query, "x=%2f");
+  ASSERT_FALSE(route("/namespaces/a/connectors/b/api/v4/projects/17", routed));
+  EXPECT_EQ(routed.target.folded.kind, Folded::Kind::none);
 }
 
 TEST(Route, OfImagesHasNoScopes) {

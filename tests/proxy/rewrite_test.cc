@@ -168,6 +168,31 @@ TEST(ResponseRewrite, EndsTheMessageForEveryClient) {
   }
 }
 
+TEST(RequestHead, FoldsWhatCameFoldedAndNothingElse) {
+  const struct {
+    std::string_view path;
+    Folded folded;
+    std::string_view sent;
+  } cases[] = {
+      {"/a/b", {}, "/a/b"},
+      {"/@a/b", {Folded::Kind::scope, 1, 5}, "/@a%2fb"},
+      {"/x/@a/b/-/c", {Folded::Kind::scope, 3, 7}, "/x/@a%2fb/-/c"},
+      {"/p/a/b/c/d/e", {Folded::Kind::project, 3, 8}, "/p/a%2fb%2fc/d/e"},
+  };
+  for (const auto& each : cases) {
+    std::string out;
+    write_request_head({},
+                       {.method = "GET",
+                        .prefix = "/pre/fix",
+                        .path = each.path,
+                        .folded = each.folded,
+                        .query = {},
+                        .authority = "h"},
+                       out);
+    EXPECT_THAT(out, testing::StartsWith("GET /pre/fix" + std::string(each.sent) + " HTTP/1.1\r\n"));
+  }
+}
+
 TEST(ErrorAnswer, SaysTheReasonAndNeverAsksForAPassword) {
   for (int value = static_cast<int>(Errc::token_missing); value <= static_cast<int>(Errc::internal); ++value) {
     const auto code = static_cast<Errc>(value);

@@ -31,7 +31,6 @@ std::string told(const broker::ConnectorConfig& connector, std::string_view line
   Routed routed;
   ServiceRequest out;
   if (route(raw, routed)) return "malformed";
-  if (routed.target.scope_slash != 0 && !takes_scopes(connector.connector_class)) return "malformed";
   if (const auto error = classify(connector, method, routed.target, out))
     return broker::to_errc(error) == broker::Errc::operation_denied ? "denied" : "malformed";
   const std::string operation(to_string(out.operation));
@@ -44,6 +43,8 @@ std::string told(const broker::ConnectorConfig& connector, std::string_view line
       return operation + " (everything)";
     case broker::Reach::page:
       return operation + " (page)";
+    case broker::Reach::own_page:
+      return operation + " " + std::string(out.name()) + " (page)";
   }
   return {};
 }
@@ -56,6 +57,97 @@ struct Case {
 template <std::size_t size>
 void expect(const broker::ConnectorConfig& connector, const Case (&cases)[size]) {
   for (const auto& each : cases) EXPECT_EQ(told(connector, each.line), each.expected) << each.line;
+}
+
+TEST(Services, OfGitLabAreAboutTheProjectThatThePathNames) {
+  expect(connector_of(ConnectorClass::gitlab),
+         {
+             {"GET /acme/app.git/info/refs?service=git-upload-pack", "fetch acme/app"},
+             {"GET /api/v4/projects/acme%2Fapp", "fetch acme/app (page)"},
+             {"HEAD /api/v4/projects/acme%2fteam%2Fapp/merge_requests?state=opened", "fetch acme/team/app (page)"},
+             {"GET /api/v4/projects/acme%2Fapp/repository/archive.tar.gz?sha=main", "fetch acme/app (page)"},
+             {"GET /api/v4/projects/acme%2Fapp/jobs/1/trace", "fetch acme/app (page)"},
+             {"GET /api/v4/projects/acme%2Fapp/issues?labels%5B%5D=a&not%5bx%5d=b", "fetch acme/app (page)"},
+             {"GET /api/v4/projects/acme%2F.app_-1", "fetch acme/.app_-1 (page)"},
+             // Of nobody's or of everybody's.
+             {"GET /api/v4/projects/17", "fetch (page)"},
+             {"GET /api/v4/projects/acme", "fetch (page)"},
+             {"GET /api/v4/projects/acme/app", "fetch (page)"},
+             {"GET /api/v4/user", "fetch (page)"},
+             // What hands out a credential, or another project.
+             {"GET /api/v4/projects/acme%2Fapp/variables", "fetch (page)"},
+             {"GET /api/v4/projects/acme%2Fapp/triggers", "fetch (page)"},
+             {"GET /api/v4/projects/acme%2Fapp/Repository/tree", "fetch (page)"},
+             {"GET /api/v4/projects/acme%2Fapp/%76ariables", "fetch (page)"},
+             {"GET /api/v4/projects/acme%2Fapp/pipelines/1/variables", "fetch (page)"},
+             {"GET /api/v4/projects/acme%2Fapp/issues/1/links", "fetch (page)"},
+             {"GET /api/v4/projects/acme%2Fapp/repository/compare?from_project_id=2", "fetch (page)"},
+             {"GET /api/v4/projects/acme%2Fapp/repository/compare?from=a&from%5fproject_id=2", "fetch (page)"},
+             {"GET /api/v4/projects/acme%2Fapp/repository/compare?from=a;from_project_id=2", "fetch (page)"},
+             {"GET /api/v4/projects/acme%2Fapp/issues?%73udo=root", "fetch (page)"},
+             // No change, and nothing that git is asked.
+             {"POST /api/v4/projects/acme%2Fapp/issues", "denied"},
+             {"PUT /api/v4/projects/acme%2Fapp", "denied"},
+             {"DELETE /api/v4/projects/acme%2Fapp", "denied"},
+             {"GET /api/v4/projects/acme%2Fapp/info/refs?service=git-upload-pack", "fetch (page)"},
+             {"POST /api/v4/projects/acme%2Fapp/git-receive-pack", "denied"},
+         });
+}
+
+TEST(Services, TakeNoEncodedSlashOfGitLabsInAnotherPlace) {
+  constexpr std::string_view kPaths[] = {
+      "/acme%2Fapp",
+      "/acme%2Fapp.git/info/refs",
+      "/api/v4/groups/acme%2Fteam",
+      "/api/v3/projects/acme%2Fapp",
+      "/API/v4/projects/acme%2Fapp",
+      "/api/v4/%70rojects/acme%2Fapp",
+      "/x/api/v4/projects/acme%2Fapp",
+      "/api/v4%2Fprojects/acme%2Fapp",
+      "/api/v4/projects%2Facme%2Fapp",
+      "/api/v4/projects/acme%2Fapp/repository/files/a%2Fb",
+      "/api/v4/projects/17/repository/files/a%2Fb",
+      // Encoded twice, or with more that is encoded.
+      "/api/v4/projects/acme%252Fapp",
+      "/api/v4/projects/acme%2Fteam%252Fapp",
+      "/api/v4/projects/acme%2Fapp%2525",
+      "/api/v4/projects/acme%2F%61pp",
+      "/api/v4/projects/acme%2Fapp%3Fx",
+      "/api/v4/projects/acme%2Fapp%23",
+      "/api/v4/projects/acme%2Fapp%00",
+      "/api/v4/projects/acme%2Fapp%2",
+      "/api/v4/projects/acme%5Capp%2Fx",
+      // Segments that are none.
+      "/api/v4/projects/acme%2F..%2Fother%2Fapp",
+      "/api/v4/projects/acme%2F%2E%2E%2Fother",
+      "/api/v4/projects/..%2Fapp",
+      "/api/v4/projects/acme%2F..",
+      "/api/v4/projects/acme%2F.",
+      "/api/v4/projects/acme%2F.%2Fapp",
+      "/api/v4/projects/%2Facme%2Fapp",
+      "/api/v4/projects/acme%2F",
+      "/api/v4/projects/acme%2F%2Fapp",
+      "/api/v4/projects/%2F",
+      "/api/v4/projects/acme%2Fapp/../other",
+      "/api/v4/projects/acme%2Fapp/%2e%2e/other",
+      "/api/v4/projects/acme%2Fapp//issues",
+      // Another name for a project to some part of the server.
+      "/api/v4/projects/acme%2Fapp.git",
+      "/api/v4/projects/acme%2Fapp.json",
+      "/api/v4/projects/acme%2Fapp.atom",
+      "/api/v4/projects/acme%2Fapp.",
+      "/api/v4/projects/acme%2F-app",
+      "/api/v4/projects/-acme%2Fapp",
+      "/api/v4/projects/acme.json%2Fapp",
+      "/api/v4/projects/acme%2Fa~b",
+      "/api/v4/projects/acme%2Fa+b",
+      "/api/v4/projects/acme%2Fa;b",
+      "/api/v4/projects/@acme%2Fapp",
+  };
+  for (const auto path : kPaths)
+    EXPECT_EQ(told(connector_of(ConnectorClass::gitlab), "GET " + std::string(path)), "malformed") << path;
+  for (const auto other : {ConnectorClass::git, ConnectorClass::github, ConnectorClass::npm, ConnectorClass::nexus})
+    EXPECT_EQ(told(connector_of(other), "GET /api/v4/projects/acme%2Fapp"), "malformed") << to_string(other);
 }
 
 TEST(Services, OfNpmAreAboutAPackage) {

@@ -14,13 +14,10 @@
 
 namespace mintfs::proxy {
 
-// request_malformed where it is ambiguous what is meant, operation_denied where it is nothing that a job
-// may do there. `target` outlives `out`.
+// request_malformed where it is ambiguous what is meant or the target is folded as the class's clients do not fold,
+// operation_denied where it is nothing that a job may do there. `target` outlives `out`.
 boost::system::error_code classify(const broker::ConnectorConfig& connector, Method method, const Target& target,
                                    ServiceRequest& out);
-
-// Whether a class's clients write a package as "@scope%2fname"; see Target::scope_slash.
-bool takes_scopes(broker::ConnectorClass connector_class) noexcept;
 
 // The field in which the class's clients send a token where they send no Authorization; empty where none is known.
 std::string_view token_field(broker::ConnectorClass connector_class) noexcept;
@@ -41,6 +38,7 @@ boost::system::error_code classify_nexus(Method method, std::string_view path, S
 boost::system::error_code classify_jfrog(Method method, std::string_view path, bool below_artifactory,
                                          ServiceRequest& out);
 boost::system::error_code classify_oci(Method method, const Target& target, ServiceRequest& out);
+boost::system::error_code classify_gitlab(Method method, const Target& target, ServiceRequest& out);
 boost::system::error_code classify_sonarqube(Method method, const Target& target, ServiceRequest& out);
 boost::system::error_code classify_k8s(Method method, std::string_view path, ServiceRequest& out);
 
