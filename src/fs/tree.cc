@@ -51,6 +51,12 @@ timespec to_timespec(broker::Time time) {
   return {.tv_sec = seconds.count(), .tv_nsec = std::chrono::nanoseconds(since - seconds).count()};
 }
 
+// glab reads its file with this one mode alone. What is written is refused, whatever a mode says.
+mode_t mode_of(const Layout::Entry& entry, const broker::Lease& lease) {
+  if (entry.content == Content::glab) return 0600;
+  return lease.pod ? 0444 : 0400;
+}
+
 }  // namespace
 
 std::errc to_errno(broker::Errc error) noexcept {
@@ -208,7 +214,7 @@ Answer<struct stat> Tree::attributes(Views& views, const Place& place) {
   if (place.is_file()) {
     const auto size = size_of(views, place);
     if (!size) return size.error();
-    attributes.st_mode = S_IFREG | (place.lease->pod ? 0444 : 0400);
+    attributes.st_mode = S_IFREG | mode_of(*place.entry, *place.lease);
     attributes.st_nlink = 1;
     attributes.st_size = static_cast<off_t>(*size);
     attributes.st_blocks = (attributes.st_size + 511) / 512;
