@@ -82,7 +82,7 @@ Gateway::Gateway(broker::Config config, broker::ServiceManager& manager, spdlog:
       connectors_(client_, {.path = kube::kConnectors}, catalog_.connectors(), ways("connectors")),
       classes_(client_, {.path = kube::kConnectorClasses}, catalog_.classes(), ways("connector classes")),
       secrets_(client_, {.path = "/api/v1/secrets", .filter = kSecretsOfType}, catalog_.secrets(), ways("secrets")),
-      lease_objects_(client_, {.path = kube::kConnectorLeases}, lease_watch_, ways("leases")),
+      lease_objects_(client_, {.path = kube::kConnectorLeases, .confirmed = true}, lease_watch_, ways("leases")),
       election_(client_, election_settings(client_.cluster(), config_),
                 {.pause = pause_,
                  .chance = kube::system_chance(),

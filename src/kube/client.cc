@@ -55,6 +55,8 @@ class Watch final : public Stream {
         co_return Failure{.reason = Reason::too_large,
                           .message = "an event is over " + std::to_string(limit_) + " bytes"};
       const auto got = co_await connection_->read_some(piece_, silence_);
+      if (!got && got.error().reason == Reason::timed_out && unread_.empty())
+        co_return Failure{.reason = Reason::silent, .message = "a watch brings nothing"};
       if (!got) co_return got.error();
       if (*got == 0 && !unread_.empty())
         co_return Failure{.reason = Reason::unreachable, .message = "a watch ended in the middle of an event"};

@@ -25,8 +25,9 @@ class Client final : public Api {
     std::size_t event = 4 << 20;    // etcd takes objects of 1.5 MiB
     std::chrono::seconds connect{10};
     std::chrono::seconds exchange{60};
-    // Between two events of a watch. The server sends a bookmark about every minute.
-    std::chrono::seconds silence{90};
+    // Between two events of a watch. The server sends a bookmark about every minute, but none while no object of
+    // the collection has changed since the server's own start.
+    std::chrono::seconds silence{65};
   };
 
   // Throws std::runtime_error with one sentence where the CA file cannot be read.

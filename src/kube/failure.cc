@@ -38,6 +38,8 @@ std::string_view to_string(Reason reason) noexcept {
       return "too-large";
     case Reason::ended:
       return "ended";
+    case Reason::silent:
+      return "silent";
   }
   return "malformed";
 }

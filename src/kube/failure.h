@@ -31,6 +31,7 @@ enum class Reason : std::uint8_t {
   malformed,       // not what the API's conventions promise
   too_large,       // over our bound
   ended,           // a watch ended in good order
+  silent,          // a watch brought nothing for so long that it may be dead
 };
 
 std::string_view to_string(Reason reason) noexcept;

@@ -45,7 +45,10 @@ asio::awaitable<void> Reflector::run() {
     if (!version_.empty()) failure = co_await follow();
     // invalid: the server does not know our resource version at all, after a restore for instance.
     if (failure.reason == Reason::gone || failure.reason == Reason::invalid) version_.clear();
-    if (failure.reason != Reason::ended) ways_.report(failure);
+    const bool silent = failure.reason == Reason::silent;
+    if (silent && collection_.confirmed) version_.clear();
+    if (silent) backoff_.reset();
+    if (!silent && failure.reason != Reason::ended) ways_.report(failure);
     const auto asked = std::chrono::milliseconds(failure.retry_after.value_or(std::chrono::seconds{0}));
     co_await ways_.pause.wait(asked + backoff_.next());
   }

@@ -3,9 +3,10 @@
 // The list is read in pages and consistently (no resourceVersion: from a quorum). With resourceVersion=0 the
 // server would answer all objects in one piece, and perhaps older ones than we have seen: a lease that was
 // revoked could come back. The watch goes on from where the list ended and from each event's
-// resourceVersion; bookmarks keep that young. 410 Gone, as a status or as an event, lists anew. Whatever
-// else fails is tried again with a back-off that only an event resets, so that a server which takes every
-// watch and drops it at once is not hammered.
+// resourceVersion; bookmarks keep that young. 410 Gone, as a status or as an event, lists anew. A watch that is
+// silent is opened anew, and where the picture must be confirmed, it is listed before: a server sends no bookmarks
+// of a collection that has not changed since it started. Whatever else fails is tried again with a back-off that
+// only an event resets, so that a server which takes every watch and drops it at once is not hammered.
 //
 // run() never returns; it ends with its context. Of the context's thread, but heard() and is_fresh().
 #pragma once
@@ -40,8 +41,9 @@ class Reflector {
   using Monotonic = std::chrono::steady_clock::time_point;
 
   struct Collection {
-    std::string path;      // "/apis/connectors.alauda.io/v1alpha1/connectors"
-    std::string filter{};  // "fieldSelector=type%3Dkubernetes.io%2Fbasic-auth", encoded
+    std::string path;        // "/apis/connectors.alauda.io/v1alpha1/connectors"
+    std::string filter{};    // "fieldSelector=type%3Dkubernetes.io%2Fbasic-auth", encoded
+    bool confirmed = false;  // is_fresh() is asked: silence must be told from a picture that is old
   };
   struct Ways {
     Pause& pause;

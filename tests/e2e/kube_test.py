@@ -161,8 +161,15 @@ def test_an_expired_token_is_read_again(api: ApiServer, start: Start, tmp_path: 
 def test_a_watch_that_falls_silent_is_taken_up_anew(api: ApiServer, start: Start) -> None:
     probe = start("--silence", "1", "watch", CONNECTORS)
     probe.until("complete")
-    assert probe.next().startswith("failure timed-out")
     api.wait_for(lambda: sum("watch" in r.query for r in api.requests) >= 2)
+    assert sum("watch" not in r.query for r in api.requests) == 1
+
+
+def test_a_silent_watch_is_no_confirmation(api: ApiServer, start: Start) -> None:
+    """A server that has not seen a change of the collection since it started sends no bookmarks."""
+    probe = start("--silence", "1", "--confirmed", "watch", CONNECTORS)
+    for _ in range(3):
+        assert probe.until("complete")
 
 
 def test_a_server_that_does_not_answer_is_given_up(api: ApiServer, start: Start) -> None:

@@ -1,6 +1,6 @@
 // The client of src/kube as a program, so that a test can play the API server to it.
 //
-//   kube_probe --server URL --token-file F --ca-file F [--silence S] watch PATH
+//   kube_probe --server URL --token-file F --ca-file F [--silence S] [--confirmed] watch PATH
 //   kube_probe ... call METHOD TARGET [BODY]
 //
 // Prints one line for each thing that happens: "+ns/name", "-ns/name", "begin", "complete", "failure REASON",
@@ -72,13 +72,15 @@ int run(int argc, char** argv) {
   std::string server, token_file, ca_file, path, method, target, body;
   int times = 1;
   Client::Limits limits;
-  std::int64_t silence = 90, exchange = 60;
+  std::int64_t silence = 65, exchange = 60;
+  bool confirmed = false;
   CLI::App app("Speaks to a Kubernetes API server.");
   app.add_option("--server", server)->required();
   app.add_option("--token-file", token_file)->required();
   app.add_option("--ca-file", ca_file)->required();
   app.add_option("--silence", silence);
   app.add_option("--exchange", exchange);
+  app.add_flag("--confirmed", confirmed);
   app.add_option("--event-limit", limits.event);
   app.add_option("--answer-limit", limits.answer);
   auto* const watch = app.add_subcommand("watch");
@@ -97,7 +99,7 @@ int run(int argc, char** argv) {
   Client client(context, at(server, token_file, ca_file, "default"), limits);
   Printed sink;
   ShortPause pause(context);
-  Reflector reflector(client, {.path = path}, sink,
+  Reflector reflector(client, {.path = path, .confirmed = confirmed}, sink,
                       {.pause = pause,
                        .chance = [] { return 0.5; },
                        .report =

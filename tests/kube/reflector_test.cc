@@ -188,6 +188,28 @@ TEST_F(ReflectorTest, IsFreshOnlyWhileTheServerConfirms) {
   EXPECT_FALSE(reflector.is_fresh(now + 61s, 60s));
 }
 
+TEST_F(ReflectorTest, OpensASilentWatchAnewAndMakesNoWordsAboutIt) {
+  api.answer(list("a", "5"));
+  for (int i = 0; i < 4; ++i) api.stream({}, {.reason = Reason::silent, .message = ""});
+  run();
+  EXPECT_THAT(api.asked,
+              ElementsAre(kList, watch_from("5"), watch_from("5"), watch_from("5"), watch_from("5"), watch_from("5")));
+  EXPECT_TRUE(reported.empty());
+  EXPECT_THAT(pause.waited, testing::Each(500));
+}
+
+TEST_F(ReflectorTest, ListsAgainWhereSilenceMustBeToldFromAnOldPicture) {
+  Reflector confirmed(api, {.path = "/things", .confirmed = true}, sink,
+                      {.pause = pause, .chance = [] { return 0.5; }, .now = [this] { return now; }});
+  api.answer(list("a", "5"));
+  api.stream({}, {.reason = Reason::silent, .message = ""});
+  api.answer(list("a", "5"));
+  asio::co_spawn(context, confirmed.run(), asio::detached);
+  context.run();
+  EXPECT_THAT(api.asked, ElementsAre(kList, watch_from("5"), kList, watch_from("5")));
+  EXPECT_TRUE(confirmed.is_fresh(now, 0s));
+}
+
 TEST_F(ReflectorTest, AFailureConfirmsNothing) {
   api.answer(list("", "10"));
   api.refuse_watch(dropped);
