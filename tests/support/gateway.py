@@ -14,7 +14,7 @@ import urllib.request
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from support.api_server import CLASSES, CONNECTORS, SECRETS, ApiServer, token_file
 from support.git_server import PASSWORD, USER
@@ -24,6 +24,14 @@ from support.tls import Authority
 
 MASTER = bytes(range(32))
 NODE_TOKEN = "node-token"
+
+
+SERVICE_ACCOUNT = "/run/secrets/kubernetes.io/serviceaccount"  # /var/run is /run
+
+
+class Reachable(Protocol):
+    @property
+    def url(self) -> str: ...
 
 
 @dataclass
@@ -107,9 +115,14 @@ class Answer:
 
 
 class Gateway(Daemon):
-    """One replica; `audience` is what all of them are called by."""
+    """One replica; `audience` is what all of them are called by.
 
-    def __init__(self, root: Path, api: ApiServer, authority: Authority, audience: str = "") -> None:
+    With `account`, a folder with `token`, `ca.crt` and `namespace` as kubelet mounts it, it finds its cluster as a
+    pod does; that takes root.
+    """
+
+    def __init__(self, root: Path, api: Reachable, authority: Authority, audience: str = "", token: str = "token-1",
+                 trust: Path | None = None, account: Path | None = None) -> None:  # fmt: skip
         certificate = authority.issue("IP:127.0.0.1", stem=f"desk-{root.name}")
         self.desk_port, self.authority = free_port(), authority
         root.mkdir(parents=True)
@@ -118,9 +131,11 @@ class Gateway(Daemon):
         keys = state / "master-keys"
         keys.write_text(f"1 1767225600 {MASTER.hex()}\n")
         keys.chmod(0o600)
-        super().__init__(root, arguments=["--role", "gateway"], kubernetes={
-            "server": api.url, "token_file": str(token_file(root / "token")),
-            "ca_file": str(authority.certificate), "listen": f"127.0.0.1:{self.desk_port}",
+        where = {} if account else {"server": api.url, "token_file": str(token_file(root / "token", token)),
+                                    "ca_file": str(trust or authority.certificate)}  # fmt: skip
+        super().__init__(root, arguments=["--role", "gateway"], wrapper=_in_a_pod(api, account) if account else (),
+                         kubernetes={
+            **where, "listen": f"127.0.0.1:{self.desk_port}",
             "tls_certificate": str(certificate.certificate), "tls_key": str(certificate.key)},
             admin={"listen": f"unix:{root / 'admin.sock'}"},
             **({"proxy": {"url": audience}} if audience else {}))  # fmt: skip
@@ -153,8 +168,20 @@ class Gateway(Daemon):
             with error:
                 return Answer(error.code, json.loads(error.read()))
 
+    def open_with(self, node: str, token: str, *connectors: str) -> Answer:
+        return self.ask("POST", "/v1/leases", {"token": token, "connectors": list(connectors)}, node)
+
     def open(self, pod: Pod, *connectors: str, **more: Any) -> Answer:
         return self.ask("POST", "/v1/leases", {"token": pod.token, "connectors": list(connectors), **more})
+
+
+def _in_a_pod(api: Reachable, account: Path) -> list[str]:
+    """What starts a process where a pod's files and variables are."""
+    script = f"""mount -t tmpfs tmpfs /run && mkdir -p {SERVICE_ACCOUNT} && mount --bind {account} {SERVICE_ACCOUNT} &&
+                 exec "$@" """
+    host, port = api.url.removeprefix("https://").split(":")
+    return ["unshare", "--mount", "sh", "-c", script, "sh", "env", f"KUBERNETES_SERVICE_HOST={host}",
+            f"KUBERNETES_SERVICE_PORT={port}"]  # fmt: skip
 
 
 def _part(data: bytes) -> str:
