@@ -4,7 +4,9 @@
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/detached.hpp>
 #include <boost/asio/post.hpp>
+#include <boost/asio/use_awaitable.hpp>
 
+#include <algorithm>
 #include <array>
 #include <csignal>
 #include <cstdlib>
@@ -52,6 +54,14 @@ kube::Election::Settings election_settings(const kube::Cluster& cluster, const b
           .identity = own_name()};
 }
 
+// Whoever waits less for clients' requests does not wait longer for a probe.
+proxy::Prober::Limits probe_limits(const proxy::ProxyConfig& config) {
+  proxy::Prober::Limits limits;
+  limits.connect = std::min<std::chrono::milliseconds>(limits.connect, config.connect_timeout);
+  limits.whole = std::min<std::chrono::milliseconds>(limits.whole, config.connect_timeout + config.upstream_timeout);
+  return limits;
+}
+
 kube::LeaseDesk::Settings desk_settings(const broker::Config& config) {
   return {.node_space = config.kubernetes.node_account.space,
           .node_account = config.kubernetes.node_account.name,
@@ -89,10 +99,17 @@ Gateway::Gateway(broker::Config config, broker::ServiceManager& manager, spdlog:
                  .clock = clock_,
                  .report = reporter("the election of the status writer")}),
       events_(client_, clock_, own_name()),
+      egress_(config_.proxy.egress, [](const char* name) -> const char* { return std::getenv(name); }),
+      prober_(context_.get_executor(), lookups_, egress_, probe_limits(config_.proxy)),
+      probes_(catalog_, {.pause = pause_,
+                         .ask = [this](const kube::Connector& connector) { return probe(connector); },
+                         .leads = [this] { return election_.leads(); },
+                         .told = [this](const kube::ObjectName& name) { status_writer_.look_at(name); }}),
       status_writer_(client_, catalog_, events_, broker_.audience(),
                      {.pause = pause_,
                       .clock = clock_,
                       .leads = [this] { return election_.leads(); },
+                      .probed = [this](const kube::ObjectName& name) { return probes_.conditions(name); },
                       .report = reporter("the status of connectors")}),
       desk_(client_, broker_, keys_, desk_settings(config_)),
       desk_listener_(config_.kubernetes.listen, nullptr, "kubernetes.listen"),
@@ -137,6 +154,7 @@ void Gateway::run() {
   for (kube::Reflector* each : {&connectors_, &classes_, &secrets_, &lease_objects_})
     asio::co_spawn(context_, each->run(), asio::detached);
   asio::co_spawn(context_, election_.run(), asio::detached);
+  asio::co_spawn(context_, probes_.run(), asio::detached);
   asio::co_spawn(context_, status_writer_.run(), asio::detached);
   server_.start();
   desk_server_.start();
@@ -150,8 +168,9 @@ void Gateway::run() {
 }
 
 // The credential first: a request between the two finds a connector that does not fit it, and is refused.
-void Gateway::serve(const broker::ConnectorConfig& connector, const broker::Secret& password) {
-  credentials_.put(connector, proxy::make_credential(connector, password));
+void Gateway::serve(const broker::ConnectorConfig& connector, const broker::Secret* password) {
+  credentials_.put(connector, password == nullptr ? std::make_shared<const proxy::Credential>()
+                                                  : proxy::make_credential(connector, *password));
   served_.insert_or_assign(connector.name, connector);
   publish();
 }
@@ -160,6 +179,25 @@ void Gateway::withdraw(const broker::ConnectorName& name) {
   served_.erase(name);
   credentials_.remove(name);
   publish();
+}
+
+// With what is served now: the credential is the one that requests are sent with.
+asio::awaitable<kube::Probed> Gateway::probe(const kube::Connector& connector) {
+  const auto found = served_.find(connector.name);
+  if (found == served_.end()) co_return kube::Probed{.failure = broker::Errc::connector_unknown};
+  const broker::ConnectorConfig config = found->second;
+  auto question = proxy::question_for(config.connector_class, connector.repository);
+  const bool tried = question.tries_credential;
+  try {
+    const auto status = co_await asio::co_spawn(context_.get_executor(),
+                                                prober_.ask(config, credentials_.find(config), std::move(question)),
+                                                asio::use_awaitable);
+    if (status) co_return kube::Probed{.status = *status, .tried = tried};
+    co_return kube::Probed{.failure = broker::to_errc(status.error())};
+  } catch (const std::exception& error) {
+    log_.warn("connector '{}' cannot be probed: {}", config.name.text(), error.what());
+  }
+  co_return kube::Probed{.failure = broker::Errc::internal};
 }
 
 // Once for all that comes together: the table is copied.

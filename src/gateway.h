@@ -18,11 +18,15 @@
 #include "kube/events.h"
 #include "kube/lease_desk.h"
 #include "kube/lease_watch.h"
+#include "kube/probes.h"
 #include "kube/reflector.h"
 #include "kube/status_writer.h"
 #include "proxy/admin.h"
 #include "proxy/credentials/credential.h"
+#include "proxy/egress.h"
 #include "proxy/listener.h"
+#include "proxy/lookups.h"
+#include "proxy/probe.h"
 #include "proxy/server.h"
 #include "proxy/server_tls.h"
 
@@ -52,9 +56,10 @@ class Gateway final : private kube::Serving {
   void run();
 
  private:
-  void serve(const broker::ConnectorConfig& connector, const broker::Secret& password) override;
+  void serve(const broker::ConnectorConfig& connector, const broker::Secret* password) override;
   void withdraw(const broker::ConnectorName& name) override;
   void publish();
+  boost::asio::awaitable<kube::Probed> probe(const kube::Connector& connector);
 
   kube::Reflector::Ways ways(const std::string& what);
   std::function<void(const kube::Failure&)> reporter(const std::string& what);
@@ -87,6 +92,10 @@ class Gateway final : private kube::Serving {
   kube::Reflector lease_objects_;
   kube::Election election_;
   kube::Events events_;
+  proxy::Egress egress_;
+  proxy::Lookups lookups_;
+  proxy::Prober prober_;
+  kube::Probes probes_;
   kube::StatusWriter status_writer_;
   kube::LeaseDesk desk_;
   proxy::Listener desk_listener_;

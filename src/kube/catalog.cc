@@ -50,8 +50,8 @@ Condition Catalog::secret_condition(const Connector& connector) const {
   const ConnectorClass::Auth* const auth = auth_of(connector);
   if (!connector.secret) {
     if (connector.auth.empty() || (auth != nullptr && auth->optional))
-      return no(kType, "SecretNotNamed", "Without a credential mintfs has nothing to add; use the address directly.");
-    return no(kType, "SecretNotNamed", "spec.auth.secretRef names no Secret.");
+      return {.type = kType, .status = Truth::yes, .reason = "SecretNotNeeded", .message = ""};
+    return no(kType, "SecretNotNamed", "spec.auth.secretRef names no Secret, and the class asks for one.");
   }
   if (auth != nullptr && auth->secret_type != kBasicAuth)
     return no(kType, "SecretTypeUnsupported",
@@ -77,6 +77,12 @@ std::vector<Condition> Catalog::conditions(const ObjectName& name) const {
   return {class_condition(**found), secret_condition(**found)};
 }
 
+std::optional<std::string> Catalog::served_as(const ObjectName& name) const {
+  const auto found = served_.find(name);
+  if (found == served_.end()) return std::nullopt;
+  return found->second;
+}
+
 std::set<ObjectName> Catalog::names() const {
   std::set<ObjectName> names;
   for (const auto& [name, connector] : connectors_.all()) names.insert(name);
@@ -94,14 +100,15 @@ void Catalog::judge(const ObjectName& name) {
   for (const Condition& each : conditions) ready = ready && each.status == Truth::yes;
   if (ready) {
     const Connector& connector = **connectors_.find(name);
-    const BasicAuth& secret = **secrets_.find(*connector.secret);
+    const BasicAuth* const secret = connector.secret ? &**secrets_.find(*connector.secret) : nullptr;
     broker::ConnectorConfig config;
     config.name = connector.name;
     config.connector_class = *broker::parse_connector_class(connector.class_name);
     config.address = connector.address;
-    config.auth.username = secret.username;
-    served_.insert(name);
-    serving_.serve(config, secret.password);
+    if (secret != nullptr) config.auth.username = secret->username;
+    served_.insert_or_assign(name, connector.class_name + " " + connector.address.text() + " " + connector.repository +
+                                       " " + (secret == nullptr ? std::string() : secret->version));
+    serving_.serve(config, secret == nullptr ? nullptr : &secret->password);
   } else if (served_.erase(name) != 0) {
     serving_.withdraw({name.space, name.name});
   }

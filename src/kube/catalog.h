@@ -12,6 +12,7 @@
 #include <cstdint>
 #include <functional>
 #include <map>
+#include <optional>
 #include <set>
 #include <string>
 #include <utility>
@@ -23,7 +24,8 @@ namespace mintfs::kube {
 class Serving {
  public:
   virtual ~Serving() = default;
-  virtual void serve(const broker::ConnectorConfig& connector, const broker::Secret& password) = 0;
+  // `password` is null where the server takes everybody.
+  virtual void serve(const broker::ConnectorConfig& connector, const broker::Secret* password) = 0;
   virtual void withdraw(const broker::ConnectorName& name) = 0;
 };
 
@@ -93,6 +95,9 @@ class Catalog {
   bool is_complete() const {
     return connectors_.complete_once() && classes_.complete_once() && secrets_.complete_once();
   }
+  // What is served of a connector, in a few words that change when its address or its credential may have; nothing
+  // where it is not served.
+  std::optional<std::string> served_as(const ObjectName& name) const;
   // Called with each name whose conditions may have changed.
   void on_change(std::function<void(const ObjectName&)> changed) { changed_ = std::move(changed); }
 
@@ -108,7 +113,7 @@ class Catalog {
   Shelf<Connector, ObjectName> connectors_;
   Shelf<ConnectorClass, ObjectName> classes_;
   Shelf<BasicAuth, ObjectName> secrets_;
-  std::set<ObjectName> served_;
+  std::map<ObjectName, std::string> served_;  // as what
 };
 
 }  // namespace mintfs::kube

@@ -67,7 +67,8 @@ std::string_view to_string(ConditionType type) noexcept {
 
 std::vector<Condition> with_ready(std::vector<Condition> conditions) {
   const auto first = [&](Truth status) {
-    return std::find_if(conditions.begin(), conditions.end(), [&](const auto& each) { return each.status == status; });
+    return std::find_if(conditions.begin(), conditions.end(),
+                        [&](const auto& each) { return each.counts && each.status == status; });
   };
   auto worst = first(Truth::no);
   if (worst == conditions.end()) worst = first(Truth::unknown);

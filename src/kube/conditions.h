@@ -32,9 +32,11 @@ struct Condition {
   Truth status = Truth::unknown;
   std::string reason{};   // one word in CamelCase
   std::string message{};  // a sentence that says what to do; never a secret
+  bool counts = true;     // for Ready
 };
 
-// Adds Ready: true where all are, else the reason and message of the first that is not, and false before unknown.
+// Adds Ready: true where all that count are, else the reason and message of the first that is not, and false before
+// unknown.
 std::vector<Condition> with_ready(std::vector<Condition> conditions);
 
 struct ConnectorStatus {

@@ -165,7 +165,8 @@ Outcome<BasicAuth> read_basic_auth(const json::object& object) {
   if (username && username->reveal().find(':') != std::string_view::npos)
     data.wrong("username", "has a colon (RFC 7617 section 2)");
   if (!fault.empty()) return invalid(std::move(fault));
-  return BasicAuth{std::string(username->reveal()), std::move(*password)};
+  return BasicAuth{std::string(username->reveal()), std::move(*password),
+                   std::string(text_at(object, {"metadata", "resourceVersion"}))};
 }
 
 Outcome<ConnectorLease> read_connector_lease(const json::object& object) {

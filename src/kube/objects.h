@@ -69,6 +69,7 @@ Outcome<ConnectorClass> read_connector_class(const boost::json::object& object);
 struct BasicAuth {
   std::string username;
   broker::Secret password;
+  std::string version{};  // its resourceVersion: another one may be another password
 };
 // Of type kubernetes.io/basic-auth, and fit for a header line.
 Outcome<BasicAuth> read_basic_auth(const boost::json::object& object);

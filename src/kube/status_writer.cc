@@ -12,7 +12,7 @@ namespace asio = boost::asio;
 
 StatusWriter::StatusWriter(Api& api, Catalog& catalog, Events& events, std::string proxy_url, Ways ways)
     : api_(api), catalog_(catalog), events_(events), proxy_url_(std::move(proxy_url)), ways_(std::move(ways)) {
-  catalog_.on_change([this](const ObjectName& name) { due_.insert(name); });
+  catalog_.on_change([this](const ObjectName& name) { look_at(name); });
 }
 
 asio::awaitable<void> StatusWriter::run() {
@@ -42,10 +42,11 @@ asio::awaitable<void> StatusWriter::turn() {
   }
 }
 
-ConnectorStatus StatusWriter::status_of(const ObjectName& name) const {
+ConnectorStatus StatusWriter::status_of(const ObjectName& name, std::vector<Condition> probed) const {
   auto conditions = catalog_.conditions(name);
   bool ready = true;
   for (const Condition& each : conditions) ready = ready && each.status == Truth::yes;
+  for (Condition& each : probed) conditions.push_back(std::move(each));
   conditions.push_back({.type = ConditionType::proxy_service_ready,
                         .status = ready ? Truth::yes : Truth::no,
                         .reason = ready ? "Proxied" : "NotProxied",
@@ -55,12 +56,15 @@ ConnectorStatus StatusWriter::status_of(const ObjectName& name) const {
 }
 
 asio::awaitable<Outcome<void>> StatusWriter::write(ObjectName name) {
+  if (catalog_.find(name) == nullptr) co_return boost::system::in_place_value;
+  auto probed = ways_.probed(name);
+  if (!probed) co_return boost::system::in_place_value;
   const std::string target = in_namespace(kConnectors, name.space) + "/" + percent_encode(name.name);
   Call call{.target = target, .repeatable = true};
   const auto object = co_await api_.send(std::move(call));
   if (!object) co_return object.error();
   if (catalog_.find(name) == nullptr) co_return boost::system::in_place_value;
-  ConnectorStatus status = status_of(name);
+  ConnectorStatus status = status_of(name, std::move(*probed));
   status.generation = number_at(*object, {"metadata", "generation"}).value_or(0);
   auto next = next_status(object_at(*object, {"status"}), status, ways_.clock.now());
   if (!next) co_return boost::system::in_place_value;

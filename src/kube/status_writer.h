@@ -14,8 +14,10 @@
 
 #include <cstddef>
 #include <functional>
+#include <optional>
 #include <set>
 #include <string>
+#include <vector>
 
 namespace mintfs::kube {
 
@@ -28,6 +30,11 @@ class StatusWriter {
     Pause& pause;
     const broker::Clock& clock;
     std::function<bool()> leads;
+    // LivenessReady and AuthReady; nothing while they are not known yet: then the object is left as it is, and
+    // look_at() is called when they are.
+    std::function<std::optional<std::vector<Condition>>(const ObjectName&)> probed = [](const ObjectName&) {
+      return std::vector<Condition>();
+    };
     std::function<void(const Failure&)> report = [](const Failure&) {};
   };
 
@@ -38,10 +45,12 @@ class StatusWriter {
   boost::asio::awaitable<void> run();
   // One second's work.
   boost::asio::awaitable<void> turn();
+  // Something about this one may be news.
+  void look_at(const ObjectName& name) { due_.insert(name); }
 
  private:
   boost::asio::awaitable<Outcome<void>> write(ObjectName name);
-  ConnectorStatus status_of(const ObjectName& name) const;
+  ConnectorStatus status_of(const ObjectName& name, std::vector<Condition> probed) const;
 
   Api& api_;
   Catalog& catalog_;

@@ -130,7 +130,7 @@ def start(tmp_path: Path, plane: ControlPlane, authority: Authority) -> Iterator
         (folder / "namespace").write_text("connectors-system")
         shutil.copy(plane.ca, folder / "ca.crt")
         started.append(Gateway(tmp_path / name, plane, authority, AUDIENCE, token=token, trust=plane.ca,
-                               account=folder if as_pod else None))  # fmt: skip
+                               account=folder if as_pod else None, host=name))  # fmt: skip
         started[-1].start()
         eventually("the gateway is ready", lambda: "leases of the cluster are known" in started[-1].log())
         return started[-1]

@@ -87,9 +87,9 @@ TEST_F(LeaseWatchTest, TakesALeaseWhenItsKeyIsThere) {
 
 // Writes down what may be used.
 struct Told final : Serving {
-  void serve(const broker::ConnectorConfig& connector, const broker::Secret& password) override {
+  void serve(const broker::ConnectorConfig& connector, const broker::Secret* password) override {
     heard.push_back(connector.name.text() + " " + connector.address.text() + " " + connector.auth.username + ":" +
-                    std::string(password.reveal()));
+                    (password == nullptr ? "nothing" : std::string(password->reveal())));
   }
   void withdraw(const broker::ConnectorName& name) override { heard.push_back("-" + name.text()); }
   std::vector<std::string> heard;

@@ -92,15 +92,17 @@ class Cluster:
         assert (asked["verb"], asked["group"], asked["resource"]) == ("get", "connectors.alauda.io", "connectors")
         return {"allowed": (spec["user"], f"{asked['namespace']}/{asked['name']}") in self.allowed}
 
-    def apply(self, address: str, name: str = "github", space: str = "team-a", password: str = PASSWORD) -> None:
+    def apply(self, address: str, name: str = "github", space: str = "team-a", password: str = PASSWORD,
+              repository: str = "acme/app.git") -> None:  # fmt: skip
         """Class, Secret and Connector, as an administrator would."""
         self.api.put(CLASSES, {"metadata": {"name": "git"}, "spec": {"auth": {"types": [
             {"name": "basicAuth", "secretType": "kubernetes.io/basic-auth", "optional": True}]}}})  # fmt: skip
         self.secret(password, name, space)
         self.api.put(CONNECTORS, {
             "metadata": {"name": name, "namespace": space, "generation": 1},
-            "spec": {"connectorClassName": "git", "address": address,
-                     "auth": {"name": "basicAuth", "secretRef": {"name": name}}}})  # fmt: skip
+            "spec": {"connectorClassName": "git", "address": address, "auth": {
+                "name": "basicAuth", "secretRef": {"name": name},
+                "params": [{"name": "repository", "value": repository}]}}})  # fmt: skip
 
     def secret(self, password: str, name: str = "github", space: str = "team-a") -> None:
         data = {"username": USER, "password": password}
@@ -117,12 +119,13 @@ class Answer:
 class Gateway(Daemon):
     """One replica; `audience` is what all of them are called by.
 
-    With `account`, a folder with `token`, `ca.crt` and `namespace` as kubelet mounts it, it finds its cluster as a
-    pod does; that takes root.
+    Replicas are told apart by `host`. With `account`, a folder with `token`, `ca.crt` and `namespace` as kubelet mounts it, it finds its cluster as a
+    pod does. Both take root.
     """
 
     def __init__(self, root: Path, api: Reachable, authority: Authority, audience: str = "", token: str = "token-1",
-                 trust: Path | None = None, account: Path | None = None) -> None:  # fmt: skip
+                 trust: Path | None = None, account: Path | None = None,
+                 proxy: Mapping[str, Any] | None = None, host: str = "") -> None:  # fmt: skip
         certificate = authority.issue("IP:127.0.0.1", stem=f"desk-{root.name}")
         self.desk_port, self.authority = free_port(), authority
         root.mkdir(parents=True)
@@ -133,12 +136,12 @@ class Gateway(Daemon):
         keys.chmod(0o600)
         where = {} if account else {"server": api.url, "token_file": str(token_file(root / "token", token)),
                                     "ca_file": str(trust or authority.certificate)}  # fmt: skip
-        super().__init__(root, arguments=["--role", "gateway"], wrapper=_in_a_pod(api, account) if account else (),
+        super().__init__(root, arguments=["--role", "gateway"], wrapper=[*(_on(host) if host else ()), *(_in_a_pod(api, account) if account else ())],
                          kubernetes={
             **where, "listen": f"127.0.0.1:{self.desk_port}",
             "tls_certificate": str(certificate.certificate), "tls_key": str(certificate.key)},
             admin={"listen": f"unix:{root / 'admin.sock'}"},
-            **({"proxy": {"url": audience}} if audience else {}))  # fmt: skip
+            proxy={**({"url": audience} if audience else {}), **(proxy or {})})  # fmt: skip
 
     def add_key(self, version: int, key: bytes) -> None:
         """As kubelet brings a changed Secret: by a rename."""
@@ -173,6 +176,11 @@ class Gateway(Daemon):
 
     def open(self, pod: Pod, *connectors: str, **more: Any) -> Answer:
         return self.ask("POST", "/v1/leases", {"token": pod.token, "connectors": list(connectors), **more})
+
+
+def _on(host: str) -> list[str]:
+    """What gives a process a host of this name, as each pod has its own."""
+    return ["unshare", "--uts", "sh", "-c", f'hostname {host} && exec "$@"', "sh"]
 
 
 def _in_a_pod(api: Reachable, account: Path) -> list[str]:

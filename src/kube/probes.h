@@ -1,0 +1,81 @@
+// Whether the servers of the connectors are there and take their credentials: LivenessReady and AuthReady.
+//
+// Each connector that is served is probed every five minutes, and at once when its address or its credential changed;
+// at most sixteen at a time, so that a thousand of them neither flood one server nor wait for a dead one. Only
+// while this replica is the elected one. How a server is asked is an argument: this folder speaks to none.
+// Of the context's thread.
+#pragma once
+
+#include "broker/error.h"
+#include "kube/backoff.h"
+#include "kube/catalog.h"
+#include "kube/conditions.h"
+
+#include <boost/asio/awaitable.hpp>
+
+#include <chrono>
+#include <cstddef>
+#include <functional>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace mintfs::kube {
+
+// What a server said.
+struct Probed {
+  broker::Errc failure{};  // it said nothing, or nothing that can be read; Errc{}: it answered
+  unsigned status = 0;     // of its answer
+  bool tried = false;      // the credential: without that a status tells nothing about it
+
+  bool operator==(const Probed&) const = default;
+};
+
+// LivenessReady and AuthReady of a connector whose server said this.
+std::vector<Condition> conditions_of(const Connector& connector, const Probed& probed);
+
+class Probes {
+ public:
+  using Monotonic = std::chrono::steady_clock::time_point;
+  using Ask = std::function<boost::asio::awaitable<Probed>(const Connector&)>;  // always returns, within a bound
+  static constexpr std::size_t kAtOnce = 16;
+  static constexpr std::chrono::seconds kEvery{300};
+  static constexpr std::chrono::seconds kTurn{1};
+
+  struct Ways {
+    Pause& pause;
+    Ask ask;
+    std::function<bool()> leads;
+    std::function<void(const ObjectName&)> told;  // another answer than before
+    std::function<Monotonic()> now = [] { return std::chrono::steady_clock::now(); };
+  };
+
+  Probes(const Catalog& catalog, Ways ways) : catalog_(catalog), ways_(std::move(ways)) {}
+
+  // Never returns; ends with its context.
+  boost::asio::awaitable<void> run();
+  // Begins what is due; returns before that is done.
+  boost::asio::awaitable<void> turn();
+
+  // Nothing where a served connector was not probed yet: say nothing about it until it is.
+  std::optional<std::vector<Condition>> conditions(const ObjectName& name) const;
+  std::size_t under_way() const { return under_way_; }
+
+ private:
+  struct Known {
+    std::string as;  // what was probed, see Catalog::served_as
+    std::optional<Probed> probed{};
+    Monotonic when{};
+    bool under_way = false;
+  };
+  boost::asio::awaitable<void> probe(ObjectName name, Connector connector);
+  bool is_due(const ObjectName& name, const std::string& as, Monotonic now) const;
+
+  const Catalog& catalog_;
+  Ways ways_;
+  std::map<ObjectName, Known> known_;
+  std::size_t under_way_ = 0;
+};
+
+}  // namespace mintfs::kube
