@@ -2,8 +2,6 @@
 
 #include "broker/claims.h"
 #include "broker/encoding.h"
-#include "broker/helper_stores.h"
-#include "broker/process_watch.h"
 
 #include <algorithm>
 #include <array>
@@ -11,33 +9,12 @@
 namespace mintfs::broker {
 namespace {
 
-constexpr std::size_t kMaxConnectorsPerLease = 32;
-constexpr std::size_t kMaxPatterns = 64;
-constexpr std::size_t kMaxLabels = 32;
-constexpr std::size_t kMaxLabel = 128;
-constexpr std::chrono::seconds kShortestToken{30};  // git reads its configuration once and may take a while
-constexpr std::size_t kMaxNames = 255;              // bytes of what a refused opener asked for
-
-bool is_label(std::string_view text) {
-  return !text.empty() && text.size() <= kMaxLabel &&
-         std::all_of(text.begin(), text.end(), [](char c) { return c >= 0x20 && c <= 0x7e; });
-}
+constexpr std::size_t kMaxNames = 255;  // bytes of what a refused opener asked for
 
 std::string new_lease_id(Random& random) {
   std::array<char, 16> bytes;
   random.fill(bytes);
   return base32_encode({bytes.data(), bytes.size()});
-}
-
-// "namespace/name" as Kubernetes names pods: labels of DNS, so that it can stand in a token as it is.
-bool is_pod(std::string_view text) {
-  const auto slash = text.find('/');
-  const auto is_name = [](std::string_view name, std::size_t most) {
-    return !name.empty() && name.size() <= most && std::all_of(name.begin(), name.end(), [](char c) {
-      return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-' || c == '.';
-    });
-  };
-  return slash != std::string_view::npos && is_name(text.substr(0, slash), 63) && is_name(text.substr(slash + 1), 253);
 }
 
 // What the opener wrote, for the audit log: not checked, so cut.
@@ -52,78 +29,6 @@ std::string names_of(const LeaseRequest& request) {
 
 std::int64_t to_seconds(Time time) { return std::chrono::floor<std::chrono::seconds>(time).time_since_epoch().count(); }
 
-// What the opener asks for must be given by each connector; what is left is the lease's rights.
-Errc narrow(const ConnectorConfig& connector, const LeaseRequest& request, std::string& detail) {
-  if (request.operations && (connector.rights.operations & *request.operations).empty()) {
-    detail = "The connector '" + connector.name.text() + "' gives none of the operations asked for.";
-    return Errc::operation_denied;
-  }
-  for (const auto& asked : request.references) {
-    const ReferencePattern pattern(asked);
-    const auto& given = connector.rights.references.allow;
-    if (given.empty() ||
-        std::any_of(given.begin(), given.end(), [&](const auto& each) { return each.covers(pattern); }))
-      continue;
-    detail = "The connector '" + connector.name.text() + "' does not give '" + asked + "'.";
-    return Errc::reference_denied;
-  }
-  if (!connector.rights.restricts_repositories()) return Errc{};
-  for (const auto& asked : request.repositories) {
-    const RepositoryPattern pattern(asked);
-    const auto& given = connector.rights.repositories;
-    if (std::none_of(given.begin(), given.end(),
-                     [&](const auto& each) { return each.covers(pattern, connector.letter_case); })) {
-      detail = "The connector '" + connector.name.text() + "' does not give '" + asked + "'.";
-      return Errc::repository_denied;
-    }
-  }
-  return Errc{};
-}
-
-// One sentence where a name is none of a configuration's.
-std::string unknown_configuration(const std::vector<std::string>& asked, const FileConfigs& files) {
-  std::string known;
-  const auto add = [&](std::string_view name) { known.append(known.empty() ? "" : ", ").append(name); };
-  for (const Configuration each : kConfigurations) add(to_string(each));
-  for (const auto& file : files) add(file.first);
-  for (const auto& name : asked)
-    if (!parse_configuration(name) && !files.contains(name))
-      return "No configuration is named '" + (is_configuration_name(name) ? name : std::string("(malformed)")) +
-             "'; known are " + known + ".";
-  return {};
-}
-
-// Counts and characters only; what the values mean is asked later.
-bool is_well_formed(const LeaseRequest& request, std::string& detail) {
-  if (request.connectors.empty() || request.connectors.size() > kMaxConnectorsPerLease)
-    detail = "A lease names 1 to 32 connectors.";
-  else if (request.repositories.size() > kMaxPatterns)
-    detail = "A lease names at most 64 repository patterns.";
-  else if (request.references.size() > kMaxPatterns)
-    detail = "A lease names at most 64 patterns of references.";
-  else if (request.labels.size() > kMaxLabels)
-    detail = "A lease has at most 32 labels.";
-  else if (request.operations && request.operations->empty())
-    detail = "A lease needs at least one operation.";
-  else if (request.pid && *request.pid <= 0)
-    detail = "The process to bind to is not visible to the daemon.";
-  if (request.pod && !is_pod(*request.pod)) detail = "A pod is named 'namespace/name'.";
-  if (request.pod && request.uid) detail = "A pod's lease is for whoever runs in it; leave 'uid' out.";
-  if (request.origins.size() > kMaxPatterns) detail = "A lease names at most 64 origins.";
-  if (request.configurations.size() > kMaxConfigurations) detail = "A lease names at most 32 configurations.";
-  for (const auto& [key, value] : request.labels)
-    if (!is_label(key) || !is_label(value)) detail = "A label is 1 to 128 printable characters, and so is its value.";
-  for (const auto& pattern : request.repositories)
-    if (!RepositoryPattern::is_valid(pattern))
-      detail = "'owner/name' or 'owner/*' is a repository pattern; one given is not.";
-  for (const auto& pattern : request.references)
-    if (!ReferencePattern::is_valid(pattern))
-      detail = "'refs/heads/main' or 'refs/heads/bot/*' is a pattern of references; one given is not.";
-  for (const auto& origin : request.origins)
-    if (!OriginPattern::parse(origin)) detail = "'10.88.0.5', '10.88.0.0/16' or 'unix' is an origin; one given is not.";
-  return detail.empty();
-}
-
 }  // namespace
 
 Broker::Broker(Options options, MasterKeys& keys, LeaseTable& leases, AuditLog& audit, const Clock& clock,
@@ -135,131 +40,111 @@ Broker::Broker(Options options, MasterKeys& keys, LeaseTable& leases, AuditLog& 
       clock_(clock),
       connectors_(std::move(connectors)) {}
 
+LeaseTerms Broker::terms(const FileConfigs& files) const {
+  return {.now = clock_.now(),
+          .token_ttl = options_.token_ttl,
+          .default_ttl = options_.default_ttl,
+          .max_ttl = options_.max_ttl,
+          .bind_cgroup = options_.bind_cgroup,
+          .files = files};
+}
+
 Result<Lease> Broker::describe(const Caller& caller, const LeaseRequest& request, std::string& detail) const {
-  if (!is_well_formed(request, detail)) return Errc::lease_malformed;
-  Lease lease;
-  lease.opener = caller.uid;
-  lease.uid = request.uid.value_or(caller.uid);
-  if (lease.uid != caller.uid && !is_administrator(caller.uid)) {
-    detail = "Only root may open a lease for another user.";
-    return Errc::lease_denied;
-  }
-  if (request.pod && !is_administrator(caller.uid)) {
-    detail = "Only root may open a lease for a pod.";
-    return Errc::lease_denied;
-  }
-  lease.pod = request.pod.has_value();
-  if (const auto named = request.cgroup.value_or(options_.bind_cgroup ? "self" : ""); !named.empty()) {
-    auto group = named == "self" ? cgroup_of(caller.pid) : Cgroup::parse(named);
-    if (group) lease.cgroup = std::make_shared<const Cgroup>(std::move(*group));
-    if (!lease.cgroup) {
-      detail = named == "self"
-                   ? "You are in the root cgroup, which admits everybody; start the job in a cgroup of its own."
-                   : "A cgroup is named as in /proc/PID/cgroup: '/ci/job-42', or 'pids:/job-42' for version 1.";
-      return Errc::lease_malformed;
-    }
-  }
-  lease.exact_protocol = request.exact_protocol;
-  lease.opened = clock_.now();
-  const auto ttl = request.ttl.value_or(options_.default_ttl);
-  if (ttl <= std::chrono::seconds::zero() || ttl > options_.max_ttl) {
-    detail = "A lease lives for at most " + std::to_string(options_.max_ttl.count()) + " seconds here (lease.max_ttl).";
-    return Errc::lease_malformed;
-  }
-  lease.expires = lease.opened + ttl;
-  lease.token_ttl = request.token_ttl.value_or(std::chrono::seconds::zero());
-  if (request.token_ttl && (lease.token_ttl < kShortestToken || lease.token_ttl > options_.token_ttl)) {
-    detail = "A token lives for " + std::to_string(kShortestToken.count()) + " to " +
-             std::to_string(options_.token_ttl.count()) + " seconds here (token.ttl).";
-    return Errc::lease_malformed;
-  }
-  lease.subject = request.pod ? "pod:" + *request.pod : "uid:" + std::to_string(lease.uid);
-  lease.labels = request.labels;
-  lease.credential_store = request.credential_store;
-  if (detail = why_not_in_helper(lease); !detail.empty()) return Errc::lease_malformed;
-  if (request.operations) lease.rights.operations = *request.operations;
-  for (const auto& pattern : request.repositories) lease.rights.repositories.emplace_back(pattern);
-  for (const auto& pattern : request.references) lease.rights.references.allow.emplace_back(pattern);
-
-  if (detail = unknown_configuration(request.configurations, *files()); !detail.empty()) return Errc::lease_malformed;
-  for (const auto& name : request.configurations)
-    if (std::find(lease.configurations.begin(), lease.configurations.end(), name) == lease.configurations.end())
-      lease.configurations.push_back(name);
-  if (lease.configurations == default_configurations()) lease.configurations.clear();
-
-  if (!request.origins.empty()) {
-    OriginPatterns origins;
-    for (const auto& origin : request.origins) origins.push_back(*OriginPattern::parse(origin));
-    lease.origins = std::make_shared<const OriginPatterns>(std::move(origins));
-  }
-
-  const ConnectorsPtr table = connectors();
-  for (const auto& text : request.connectors) {
-    const auto name = ConnectorName::parse(text);
-    const auto found = name ? table->find(*name) : table->end();
-    if (found == table->end()) {
-      detail = "No connector is named '" + (name ? name->text() : std::string("(malformed)")) +
-               "'; 'mintfs connector list' shows those there are.";
-      return Errc::connector_unknown;
-    }
-    if (!admits(found->second.allow, caller)) {
-      detail = "User " + std::to_string(caller.uid) + " may not use the connector '" + name->text() +
-               "'; ask for the user or a group of it in its 'allow'.";
-      return Errc::connector_denied;
-    }
-    if (const Errc error = narrow(found->second, request, detail); error != Errc{}) return error;
-    if (!lease.serves(*name)) lease.connectors.push_back(*name);
-  }
-  std::vector<const ConnectorConfig*> asked;
-  asked.reserve(lease.connectors.size());
-  for (const auto& name : lease.connectors) asked.push_back(&table->at(name));
-  if (const auto clash = find_clash(lease.rights, asked)) {
-    detail = "The connectors '" + clash->first->name.text() + "' and '" + clash->second->name.text() + "' both claim " +
-             clash->spelling + "; name one of them, or give one a higher 'priority' in the configuration.";
-    return Errc::lease_malformed;
-  }
-  if (request.pid) {
-    lease.process = {*request.pid, process_start_time(*request.pid)};
-    if (lease.process.start_time == 0) {
-      detail = "There is no process " + std::to_string(*request.pid) + ".";
-      return Errc::lease_malformed;
-    }
-  }
+  const FileConfigsPtr defined = files();
+  Result<Lease> lease = describe_lease(caller, request, terms(*defined), detail);
+  if (!lease) return lease;
+  if (const Errc error = add_connectors(*lease, caller, request, *connectors(), detail); error != Errc{}) return error;
   return lease;
 }
 
 Result<LeasePtr> Broker::open_lease(const Caller& caller, const LeaseRequest& request, std::string* detail) {
   std::string sentence;
-  const std::string subject = "uid:" + std::to_string(caller.uid);
   Result<Lease> lease = describe(caller, request, sentence);
-  Result<LeasePtr> opened = Errc::internal;
+  Result<LeasePtr> added = Errc::internal;
   if (lease) {
     Random random;
     lease->id = new_lease_id(random);
     lease->kid = keys_.current();
     lease->key = keys_.derive(lease->kid, lease->id).value();
-    opened = leases_.add(std::move(*lease), options_.max_per_user);
-    if (!opened && to_errc(opened.error()) == Errc::too_many)
+    added = leases_.add(std::move(*lease), options_.max_per_user);
+    if (!added && to_errc(added.error()) == Errc::too_many)
       sentence = "You have " + std::to_string(options_.max_per_user) + " leases open (lease.max_per_user); close one.";
   } else {
-    opened = lease.error();
+    added = lease.error();
   }
-  if (!opened) {
-    if (detail != nullptr) *detail = sentence;
-    const Errc error = to_errc(opened.error());
-    audit_.write({.event = "refuse",
-                  .connector = names_of(request),
-                  .subject = subject,
-                  .operation = "open",
-                  .reason = reason_word(error)});
-    refusals_[error].add();
-    return opened;
+  if (!added && detail != nullptr) *detail = sentence;
+  return opened(request, "uid:" + std::to_string(caller.uid), std::move(added));
+}
+
+Errc Broker::check_request(const Caller& caller, const LeaseRequest& request, std::string& detail) const {
+  const FileConfigsPtr defined = files();
+  const Result<Lease> lease = describe_lease(caller, request, terms(*defined), detail);
+  return lease ? Errc{} : to_errc(lease.error());
+}
+
+Result<Lease> Broker::describe_grant(const Caller& caller, const LeaseRequest& request, LeaseGrant grant,
+                                     std::string& detail) const {
+  const FileConfigsPtr defined = files();
+  Result<Lease> lease = describe_lease(caller, request, terms(*defined), detail);
+  if (!lease) return lease;
+  if (grant.subject != lease->subject) {
+    detail = "The token is of '" + grant.subject + "', and the lease is asked for '" + lease->subject + "'.";
+    return Errc::lease_denied;
+  }
+  if (const Errc error = add_connectors(*lease, caller, request, grant.connectors, detail); error != Errc{})
+    return error;
+  // The successor has read what leases there are.
+  if (following_) {
+    detail = "mintfsd is being replaced; try again shortly.";
+    return Errc::leases_unconfirmed;
+  }
+  lease->id = std::move(grant.id);
+  lease->expires = grant.expires;
+  lease->kid = grant.kid;
+  lease->key = grant.key;
+  lease->grant = std::make_shared<const Lease::Grant>(
+      Lease::Grant{.audience = std::move(grant.audience), .connectors = std::move(grant.connectors)});
+  return lease;
+}
+
+Result<LeasePtr> Broker::record_grant(const Caller& caller, const LeaseRequest& request, LeaseGrant grant,
+                                      std::string& detail) {
+  const std::string subject = grant.subject;
+  Result<Lease> lease = describe_grant(caller, request, std::move(grant), detail);
+  Result<LeasePtr> added = Errc::internal;
+  if (lease)
+    added = leases_.add(std::move(*lease), options_.max_per_user);
+  else
+    added = lease.error();
+  return opened(request, subject, std::move(added));
+}
+
+Result<LeasePtr> Broker::extend_grant(std::string_view id, Time expires) {
+  Result<LeasePtr> renewed = leases_.renew(id, expires);
+  if (renewed) audit_.write({.event = "renew", .lease = id, .subject = (*renewed)->subject});
+  return renewed;
+}
+
+void Broker::note_refused_opening(const LeaseRequest& request, const std::string& subject, Errc error) {
+  audit_.write({.event = "refuse",
+                .connector = names_of(request),
+                .subject = subject,
+                .operation = "open",
+                .reason = reason_word(error)});
+  refusals_[error].add();
+}
+
+// Writes down what came of it.
+Result<LeasePtr> Broker::opened(const LeaseRequest& request, const std::string& subject, Result<LeasePtr> lease) {
+  if (!lease) {
+    note_refused_opening(request, subject, to_errc(lease.error()));
+    return lease;
   }
   std::string names;
-  for (const auto& name : (*opened)->connectors) names += (names.empty() ? "" : ",") + name.text();
-  audit_.write({.event = "open", .lease = (*opened)->id, .connector = names, .subject = (*opened)->subject});
-  for (LeaseObserver* observer : observers_) observer->lease_opened(*opened);
-  return opened;
+  for (const auto& name : (*lease)->connectors) names += (names.empty() ? "" : ",") + name.text();
+  audit_.write({.event = "open", .lease = (*lease)->id, .connector = names, .subject = (*lease)->subject});
+  for (LeaseObserver* observer : observers_) observer->lease_opened(*lease);
+  return lease;
 }
 
 Result<LeasePtr> Broker::visible_to(const Caller& caller, std::string_view id) {
@@ -341,7 +226,7 @@ LeasePtr Broker::find_lease(std::uint64_t serial) { return leases_.find_serial(s
 std::size_t Broker::token_size(const Lease& lease, const ConnectorName& name) const {
   const std::string connector = name.text();
   return broker::token_size(
-      {.audience = options_.audience, .subject = lease.subject, .lease = lease.id, .connector = connector, .id = {}},
+      {.audience = audience_of(lease), .subject = lease.subject, .lease = lease.id, .connector = connector, .id = {}},
       lease.kid);
 }
 
@@ -354,7 +239,7 @@ Result<char*> Broker::mint(const Lease& lease, const ConnectorName& name, Scratc
   base64url_encode({random.data(), random.size()}, id.data());
 
   const std::string connector = name.text();
-  const Claims claims{.audience = options_.audience,
+  const Claims claims{.audience = audience_of(lease),
                       .subject = lease.subject,
                       .lease = lease.id,
                       .connector = connector,
@@ -392,7 +277,8 @@ bool Broker::can_mint(Scratch& scratch) const {
   static_assert(kNobodys.size() == kLeaseIdSize);
   try {
     const std::uint32_t kid = keys_.current();
-    const auto key = keys_.derive(kid, kNobodys);
+    // A node has none: all of its leases bring theirs.
+    const auto key = keys_.empty() ? std::optional(LeaseKey()) : keys_.derive(kid, kNobodys);
     const std::int64_t now = to_seconds(clock_.now());
     const Claims claims{.audience = options_.audience,
                         .subject = "none",
@@ -496,6 +382,10 @@ void Broker::note_refusal(Errc error, const Access& access, const Lease* lease, 
 }
 
 ConnectorsPtr Broker::connectors() const { return *connectors_.lock(); }
+
+ConnectorsPtr Broker::connectors_of(const Lease& lease) const {
+  return lease.grant ? ConnectorsPtr(lease.grant, &lease.grant->connectors) : connectors();
+}
 
 void Broker::replace_connectors(ConnectorsPtr connectors) { connectors_.lock()->swap(connectors); }
 

@@ -11,6 +11,7 @@
 #include "broker/error.h"
 #include "broker/keys.h"
 #include "broker/lease.h"
+#include "broker/lease_request.h"
 #include "broker/metrics.h"
 #include "broker/policy.h"
 #include "broker/sync.h"
@@ -28,28 +29,6 @@
 #include <vector>
 
 namespace mintfs::broker {
-
-// The connectors of one configuration; never changes, replaced as a whole on reload.
-using Connectors = std::map<ConnectorName, ConnectorConfig, std::less<>>;
-using ConnectorsPtr = std::shared_ptr<const Connectors>;
-
-struct LeaseRequest {
-  std::vector<std::string> connectors;  // as written: "github" or "team/github"
-  std::optional<uid_t> uid{};           // default: the caller's
-  std::optional<std::chrono::seconds> ttl{};
-  std::map<std::string, std::string> labels{};
-  std::optional<Operations> operations{};
-  std::vector<std::string> repositories{};
-  std::vector<std::string> references{};
-  std::optional<pid_t> pid{};           // close the lease when this process ends
-  std::vector<std::string> origins{};   // where tokens may be used; as OriginPattern::parse() reads them
-  std::optional<std::string> cgroup{};  // bind to it: "self" is the caller's, else as Cgroup::parse() reads it
-  bool exact_protocol = false;          // of what the job stores, see Lease
-  std::optional<std::string> pod{};     // "namespace/name": for whoever runs in it, see Lease; administrators only
-  std::optional<std::chrono::seconds> token_ttl{};  // shorter than the daemon's, or the same
-  std::vector<std::string> configurations{};        // which files its view holds; empty: default_configurations()
-  std::string credential_store{};                   // where that is kept, see Lease
-};
 
 // What a redeemed token allows. Only Broker::redeem makes one, so holding it is the proof that the
 // access was checked.
@@ -108,6 +87,17 @@ class Broker {
   Result<LeasePtr> close_lease(const Caller& caller, std::string_view id);
   Result<LeasePtr> show_lease(const Caller& caller, std::string_view id);
   std::vector<LeasePtr> list_leases(const Caller& caller);
+  // What open_lease() would refuse of a lease that gateways are to grant, before they are asked: all but
+  // connectors and their rights. Errc{} for nothing.
+  Errc check_request(const Caller& caller, const LeaseRequest& request, std::string& detail) const;
+  // Records the lease that they have granted: with the id, the end and the key that they chose. As open_lease(), and
+  // lease_denied where the grant is not of what was asked for.
+  Result<LeasePtr> record_grant(const Caller& caller, const LeaseRequest& request, LeaseGrant grant,
+                                std::string& detail);
+  // They, or this daemon in their stead, have refused it; writes that down.
+  void note_refused_opening(const LeaseRequest& request, const std::string& subject, Errc error);
+  // Lets it live until then, as they have said. lease_closed, storage_failed.
+  Result<LeasePtr> extend_grant(std::string_view id, Time expires);
   // Lets a lease live for `ttl` from now on, or as long as it would anyhow. Administrators only: so that no job
   // outlives its lease's bound. lease_denied, lease_closed, lease_malformed, storage_failed.
   Result<LeasePtr> renew_lease(const Caller& caller, std::string_view id, std::chrono::seconds ttl);
@@ -150,6 +140,8 @@ class Broker {
   void note_refusal(Errc error, const Access& access, const Lease* lease, std::string_view reference = {});
 
   ConnectorsPtr connectors() const;
+  // Of a lease that gateways granted, those that they named.
+  ConnectorsPtr connectors_of(const Lease& lease) const;
   void replace_connectors(ConnectorsPtr connectors);
   // The files that the administrator defines; none until they are set.
   FileConfigsPtr files() const { return *files_.lock(); }
@@ -165,6 +157,10 @@ class Broker {
   void observe(LeaseObserver& observer) { observers_.push_back(&observer); }
 
   const std::string& audience() const { return options_.audience; }
+  // Of a lease that gateways granted, theirs.
+  const std::string& audience_of(const Lease& lease) const {
+    return lease.grant ? lease.grant->audience : options_.audience;
+  }
   // PEM of whom clients must trust to reach the proxy by https; null: their own authorities will do.
   using Authorities = std::shared_ptr<const std::string>;
   void set_authorities(Authorities authorities) { *authorities_.lock() = std::move(authorities); }
@@ -180,7 +176,11 @@ class Broker {
  private:
   std::int64_t token_expiry(const Lease& lease, Time minted) const;
   Result<LeasePtr> visible_to(const Caller& caller, std::string_view id);
+  LeaseTerms terms(const FileConfigs& files) const;
   Result<Lease> describe(const Caller& caller, const LeaseRequest& request, std::string& detail) const;
+  Result<Lease> describe_grant(const Caller& caller, const LeaseRequest& request, LeaseGrant grant,
+                               std::string& detail) const;
+  Result<LeasePtr> opened(const LeaseRequest& request, const std::string& subject, Result<LeasePtr> lease);
   void write_access(std::string_view event, const Access& access, AuditRecord record);
   void closed(const LeasePtr& lease, std::string_view reason);
   // What check() learned, as far as it came.

@@ -103,6 +103,7 @@ Config parse_config(std::string_view text, const std::string& name) {
     if (!levels.contains(config.log.level)) section.fail_at("level", "must be trace, debug, info, warn or error");
   });
   root.section("kubernetes", [&](Section& section) { read_kubernetes(section, config); });
+  root.section("node", [&](Section& section) { read_node(section, config); });
   std::set<ConnectorName> names;
   root.sections("connector", [&](Section& section) {
     config.connectors.push_back(read_connector(section));

@@ -12,6 +12,9 @@
 #include <chrono>
 #include <cstdint>
 #include <filesystem>
+#include <functional>
+#include <map>
+#include <memory>
 #include <optional>
 #include <stdexcept>
 #include <string>
@@ -106,6 +109,10 @@ struct ConnectorConfig {
   bool plain_get = false;                    // pages of the host that belong to no repository may be read
 };
 
+// The connectors of one configuration; never changes, replaced as a whole on reload.
+using Connectors = std::map<ConnectorName, ConnectorConfig, std::less<>>;
+using ConnectorsPtr = std::shared_ptr<const Connectors>;
+
 struct Config {
   struct {
     std::filesystem::path runtime_dir;  // empty, as state_dir: not set, and there is no default
@@ -160,6 +167,12 @@ struct Config {
     std::filesystem::path tls_key;
     ConnectorName node_account{"connectors-system", "mintfs-node"};  // of the node daemons
   } kubernetes;
+  // Of a node in a cluster: whom it asks for the leases of its pods.
+  struct {
+    Address gateway;                   // https, without a path; no host: not set
+    std::filesystem::path ca_file;     // PEM: whom to trust for it
+    std::filesystem::path token_file;  // of the node daemon's service account, for the audience of the gateways
+  } node;
   std::vector<ConnectorConfig> connectors;
   FileConfigs files;
 };

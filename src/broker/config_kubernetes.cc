@@ -1,4 +1,5 @@
-// Reads [kubernetes]: what a gateway needs to know of its cluster.
+// Reads [kubernetes], what a gateway needs to know of its cluster, and [node], what a node needs to know of the
+// gateways.
 #include "broker/config_section.h"
 
 #include <string>
@@ -34,6 +35,19 @@ void read_kubernetes(Section& section, Config& config) {
       section.fail_at("node_account", "must be a service account as NAMESPACE/NAME");
     kubernetes.node_account = *account;
   }
+}
+
+void read_node(Section& section, Config& config) {
+  auto& node = config.node;
+  std::string text;
+  if (!section.text("gateway", text)) section.fail("gateway", "is missing: https://HOST:PORT of the gateways' leases");
+  const auto gateway = Address::parse(text);
+  if (!gateway || !gateway->tls() || !gateway->prefix.empty()) section.fail_at("gateway", "must be https://HOST:PORT");
+  node.gateway = *gateway;
+  section.path("ca_file", node.ca_file);
+  section.path("token_file", node.token_file);
+  if (node.ca_file.empty()) section.fail("ca_file", "is missing: whom to trust for the gateways");
+  if (node.token_file.empty()) section.fail("token_file", "is missing: it holds the token that the gateways ask for");
 }
 
 }  // namespace mintfs::broker

@@ -101,6 +101,7 @@ ConnectorConfig read_connector(Section& section);
 FileConfig read_file(Section& section);
 void read_proxy(Section& section, Config& config);
 void read_kubernetes(Section& section, Config& config);
+void read_node(Section& section, Config& config);
 void read_admin(Section& section, Config& config);
 
 }  // namespace mintfs::broker

@@ -38,6 +38,7 @@ ControlServer::ControlServer(asio::io_context& context, Broker& broker, std::fil
                  listen_unix({std::move(socket), kMode, "control socket", "daemon.runtime_dir", true}, inherited),
                  {bounds.connections, bounds.request_size, bounds.arrival}),
       broker_(broker),
+      mount_(mount),
       api_(broker, std::move(mount), std::move(status)),
       bounds_(bounds) {}
 
@@ -60,8 +61,13 @@ asio::awaitable<HttpServer::Answer> ControlServer::answer(const Caller& caller, 
     if (is_administrator(caller.uid)) answer = co_await upgrade_();
     co_return Answer(to_response(std::move(answer)));
   }
-  ControlAnswer answer = api_.answer(
-      caller, {.method = view(request.method_string()), .target = view(request.target()), .body = request.body()});
+  const ControlRequest asked{
+      .method = view(request.method_string()), .target = view(request.target()), .body = request.body()};
+  ControlAnswer answer;
+  if (granted_ && GrantedLeaseApi::takes(asked))
+    answer = co_await granted_->answer(caller, asked);
+  else
+    answer = api_.answer(caller, asked);
   Answer delivered;
   if (!answer.opened_lease.empty())  // nobody knows its id
     delivered.undelivered = [this, id = answer.opened_lease] { broker_.close_for(id, "opener-gone"); };

@@ -6,6 +6,7 @@
 #pragma once
 
 #include "broker/control_api.h"
+#include "broker/granted_lease_api.h"
 #include "broker/http_server.h"
 
 #include <boost/asio/awaitable.hpp>
@@ -44,6 +45,8 @@ class ControlServer final : public HttpServer {
   void serve_credentials(JobCredentials& credentials, HelperStores& stores) {
     api_.serve_credentials(credentials, stores);
   }
+  // From here on leases are opened and renewed by asking there. It outlives this object.
+  void open_leases_by(LeaseGranter& granter) { granted_.emplace(broker_, granter, mount_); }
 
  private:
   std::optional<Response> refuse_newcomer(const Caller& caller) const override;
@@ -51,7 +54,9 @@ class ControlServer final : public HttpServer {
   boost::asio::awaitable<Answer> answer(const Caller& caller, const Request& request) override;
 
   Broker& broker_;
+  std::filesystem::path mount_;
   ControlApi api_;
+  std::optional<GrantedLeaseApi> granted_;
   Bounds bounds_;
   Upgrade upgrade_;
 };

@@ -95,6 +95,7 @@ unsigned to_http_status(Errc error) noexcept {
     case Errc::upstream_malformed:
       return 502;
     case Errc::leases_unconfirmed:
+    case Errc::gateway_unreachable:
       return 503;
     case Errc::upstream_timeout:
       return 504;
@@ -193,9 +194,9 @@ ControlAnswer ControlApi::close_lease(const Caller& caller, std::string_view id)
 
 ControlAnswer ControlApi::renew_lease(const Caller& caller, std::string_view id, std::string_view body) {
   std::string detail;
-  const auto ttl = parse_renewal(body, detail);
-  if (!ttl) return refuse(Errc::request_malformed, detail);
-  const auto lease = broker_.renew_lease(caller, id, *ttl);
+  const auto renewal = parse_renewal(body, detail);
+  if (!renewal) return refuse(Errc::request_malformed, detail);
+  const auto lease = broker_.renew_lease(caller, id, renewal->ttl);
   return lease ? reply(200, to_json(**lease, mount_, *broker_.files())) : refuse(to_errc(lease.error()));
 }
 

@@ -1,5 +1,6 @@
 #include "broker/control_json.h"
 
+#include "broker/secret_json.h"
 #include "broker/system_helper.h"
 
 #include <boost/json.hpp>
@@ -18,6 +19,15 @@ constexpr std::int64_t kMostSeconds = 10LL * 365 * 86'400;  // as parse_duration
 constexpr std::size_t kQuotedSize = 64;                     // how much of an unknown name is repeated
 
 std::string text(const json::string& value) { return {value.data(), value.size()}; }
+
+// As in RFC 6750 section 2.1, and no longer than the gateways take.
+bool is_bearer(std::string_view token) {
+  constexpr std::size_t kMaxToken = 16 * 1024;
+  return !token.empty() && token.size() <= kMaxToken && std::all_of(token.begin(), token.end(), [](char c) {
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+           std::string_view("-._~+/=").find(c) != std::string_view::npos;
+  });
+}
 
 std::optional<std::int64_t> integer(const json::value& value, std::int64_t least, std::int64_t most) {
   const auto* number = value.if_int64();
@@ -142,6 +152,13 @@ bool read_pod(const json::value& value, const Caller&, LeaseRequest& request) {
   return true;
 }
 
+bool read_pod_token(const json::value& value, const Caller&, LeaseRequest& request) {
+  if (!value.is_string()) return false;
+  const auto& written = value.get_string();
+  request.pod_token = Secret(std::string_view(written.data(), written.size()));
+  return is_bearer(request.pod_token.reveal());
+}
+
 bool read_token_ttl(const json::value& value, const Caller&, LeaseRequest& request) {
   request.token_ttl = duration(value);
   return request.token_ttl.has_value();
@@ -173,6 +190,7 @@ constexpr std::array kMembers = {
     Member{"configurations", read_configurations, "a list such as [\"gitconfig\", \"npmrc\"]"},
     Member{"exact_protocol", read_exact_protocol, "true or false"},
     Member{"pod", read_pod, "a pod's \"namespace/name\""},
+    Member{"pod_token", read_pod_token, "the pod's service account token"},
     Member{"token_ttl", read_token_ttl, "a duration such as \"10m\" or a number of seconds"},
     Member{"credential_store", read_credential_store, kSystemHelpers},
 };
@@ -203,10 +221,10 @@ std::string unknown_member(std::string_view name, const Members& members) {
          ".";
 }
 
+// It may hold a pod's token.
 std::optional<json::object> parse_object(std::string_view body, std::string& detail) {
-  boost::system::error_code error;
-  json::value value = json::parse(json::string_view(body.data(), body.size()), error);
-  if (!error && value.is_object()) return std::move(value.get_object());
+  auto value = parse_secret_json(body);
+  if (value && value->is_object()) return std::move(value->get_object());
   detail = "The body is not a JSON object.";
   return std::nullopt;
 }
@@ -254,13 +272,19 @@ std::optional<LeaseRequest> parse_lease_request(std::string_view body, const Cal
   return request;
 }
 
-std::optional<std::chrono::seconds> parse_renewal(std::string_view body, std::string& detail) {
+std::optional<Renewal> parse_renewal(std::string_view body, std::string& detail) {
   const auto object = parse_object(body, detail);
   if (!object) return std::nullopt;
-  const auto* ttl = object->if_contains("ttl");
-  const auto read = ttl != nullptr && object->size() == 1 ? duration(*ttl) : std::nullopt;
-  if (!read) detail = "A renewal is an object with the one member 'ttl', such as \"2h\" or a number of seconds.";
-  return read;
+  LeaseRequest read;
+  bool good = object->contains("ttl");
+  for (const auto& member : *object)
+    good = good && ((member.key() == "ttl" && read_ttl(member.value(), {}, read)) ||
+                    (member.key() == "pod_token" && read_pod_token(member.value(), {}, read)));
+  if (good) return Renewal{.ttl = *read.ttl, .pod_token = std::move(read.pod_token)};
+  detail =
+      "A renewal is an object with the member 'ttl', such as \"2h\" or a number of seconds, and of a pod's lease with "
+      "'pod_token' where gateways have granted it.";
+  return std::nullopt;
 }
 
 std::optional<PolicyQuestion> parse_policy_question(std::string_view body, std::string& detail) {

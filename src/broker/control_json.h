@@ -1,7 +1,7 @@
 // What the control API says, as JSON: leases, connectors, problems; and what it reads.
 //
-// Pure. Described for users in docs/openapi.yaml, which must say the same. Nothing here ever holds a
-// token, a key or where a credential comes from.
+// Pure. Described for users in docs/openapi.yaml, which must say the same. Nothing that is said
+// here ever holds a token, a key or where a credential comes from; what is read may hold the token of a pod.
 #pragma once
 
 #include "broker/broker.h"
@@ -22,8 +22,13 @@ namespace mintfs::broker {
 // a right. "pid": "self" stands for the caller, whatever its number is in its own pid namespace.
 std::optional<LeaseRequest> parse_lease_request(std::string_view body, const Caller& caller, std::string& detail);
 
-// The same of POST /v1/leases/{id}/renew: how long the lease shall live from now on.
-std::optional<std::chrono::seconds> parse_renewal(std::string_view body, std::string& detail);
+// The same of POST /v1/leases/{id}/renew: how long the lease shall live from now on, and by which token its pod
+// proves itself once more, where gateways have granted it.
+struct Renewal {
+  std::chrono::seconds ttl;
+  Secret pod_token{};
+};
+std::optional<Renewal> parse_renewal(std::string_view body, std::string& detail);
 
 // The same of POST /v1/policy/test.
 std::optional<PolicyQuestion> parse_policy_question(std::string_view body, std::string& detail);

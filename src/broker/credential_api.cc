@@ -75,7 +75,7 @@ ControlAnswer CredentialApi::get(const Lease& lease, CredentialRequest& request)
   const CredentialPattern& where = request.credential.where;
   if (!where.protocol || !where.host)
     return refuse(Errc::request_malformed, &lease, "'protocol' and 'host' are needed to get a credential.");
-  if (is_at_proxy(broker_.audience(), where)) return mint(lease, request);
+  if (is_at_proxy(broker_.audience_of(lease), where)) return mint(lease, request);
   auto found = credentials_.find(lease, where, request.authtype);
   if (!found) return {.status = kNoContent};
   if (!request.authtype) found->credential.reset();
@@ -84,8 +84,8 @@ ControlAnswer CredentialApi::get(const Lease& lease, CredentialRequest& request)
 }
 
 ControlAnswer CredentialApi::mint(const Lease& lease, const CredentialRequest& request) {
-  const auto name = connector_at(broker_.audience(), request.credential.where, lease);
-  if (!name || !broker_.connectors()->contains(*name)) return {.status = kNoContent};
+  const auto name = connector_at(broker_.audience_of(lease), request.credential.where, lease);
+  if (!name || !broker_.connectors_of(lease)->contains(*name)) return {.status = kNoContent};
   JobCredential minted;
   minted.expires = broker_.token_expiry(lease);  // before: never later than it is
   Secret token(1 + broker_.token_size(lease, *name));
@@ -109,7 +109,7 @@ ControlAnswer CredentialApi::store(const Lease& lease, CredentialRequest& reques
   if (!credential.where.protocol || !credential.where.host || !credential.is_complete())
     return refuse(Errc::request_malformed, &lease,
                   "What is stored has 'protocol', 'host', and a user's password or an authtype's credential.");
-  if (is_at_proxy(broker_.audience(), credential.where)) return {.status = kNoContent};
+  if (is_at_proxy(broker_.audience_of(lease), credential.where)) return {.status = kNoContent};
   if (!lease.credential_store.empty())
     return refuse(Errc::lease_denied, &lease, "What this lease's job stores is kept elsewhere: ask for the 'place'.");
   if (const auto stored = credentials_.store(lease, std::move(credential)); !stored)
@@ -131,7 +131,7 @@ ControlAnswer CredentialApi::erase(const Lease& lease, CredentialRequest& reques
 // Nothing where the other verbs are to be asked.
 ControlAnswer CredentialApi::place(const Caller& caller, const Lease& lease, CredentialRequest& request) {
   const CredentialPattern& where = request.credential.where;
-  if (lease.credential_store.empty() || is_at_proxy(broker_.audience(), where)) return {.status = kNoContent};
+  if (lease.credential_store.empty() || is_at_proxy(broker_.audience_of(lease), where)) return {.status = kNoContent};
   if (caller.uid != lease.uid) return refuse(Errc::lease_denied, &lease, kNotFollowed);
   std::vector<CredentialPattern> places;
   if (request.stores) {

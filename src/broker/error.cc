@@ -88,6 +88,9 @@ constexpr Words words(Errc code) noexcept {
       return {
           "leases-unconfirmed",
           "The gateway has lost touch with the cluster and cannot tell which leases are closed; try again shortly."};
+    case Errc::gateway_unreachable:
+      return {"gateway-unreachable",
+              "This node cannot ask the gateways of the cluster; look whether they run, and at 'node' in mintfs.toml."};
     case Errc::storage_failed:
       return {"storage-failed", "The lease could not be written; look for a full or read-only runtime_dir."};
     case Errc::upgrade_failed:
@@ -107,6 +110,12 @@ class Category final : public boost::system::error_category {
 }  // namespace
 
 std::string_view reason_word(Errc code) noexcept { return words(code).reason; }
+
+std::optional<Errc> parse_reason(std::string_view word) noexcept {
+  for (std::size_t value = 1; value < kErrcs; ++value)
+    if (const auto error = static_cast<Errc>(value); reason_word(error) == word) return error;
+  return std::nullopt;
+}
 
 std::string_view advice(Errc code) noexcept { return words(code).advice; }
 

@@ -10,6 +10,7 @@
 #include <boost/system/result.hpp>
 
 #include <cstddef>
+#include <optional>
 #include <string_view>
 #include <type_traits>
 
@@ -54,6 +55,7 @@ enum class Errc {
   upstream_malformed,
   // This machine.
   leases_unconfirmed,
+  gateway_unreachable,
   storage_failed,
   upgrade_failed,
   internal,  // the last: see kErrcs
@@ -64,6 +66,9 @@ inline constexpr std::size_t kErrcs = static_cast<std::size_t>(Errc::internal) +
 
 // The stable reason word, e.g. "token-expired".
 std::string_view reason_word(Errc code) noexcept;
+
+// The Errc of a reason word; nothing for one of a newer program.
+std::optional<Errc> parse_reason(std::string_view word) noexcept;
 
 // One sentence without names: what happened and what to do about it.
 std::string_view advice(Errc code) noexcept;

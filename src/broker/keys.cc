@@ -119,7 +119,10 @@ bool MasterKeys::refresh() {
   return true;
 }
 
-std::uint32_t MasterKeys::current() const { return masters_.lock()->back().kid; }
+std::uint32_t MasterKeys::current() const {
+  auto masters = masters_.lock();
+  return masters->empty() ? 0 : masters->back().kid;
+}
 
 std::optional<LeaseKey> MasterKeys::derive(std::uint32_t kid, std::string_view lease_id) const {
   auto masters = masters_.lock();
@@ -149,6 +152,7 @@ bool MasterKeys::rotate(Time now, std::chrono::seconds period, std::chrono::seco
   Masters next;
   {
     auto masters = masters_.lock();
+    if (masters->empty()) return false;
     if (at - masters->back().created < period.count()) return false;
     for (auto each = masters->begin(); each != masters->end(); ++each) {
       // A version signs until the next one is made; after that its leases live for `overlap` at most.

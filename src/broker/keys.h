@@ -47,11 +47,15 @@ class MasterKeys {
   // (then nothing is left behind).
   MasterKeys(const std::filesystem::path& state_dir, const Clock& clock);
 
+  // None: of a node, whose leases bring their keys. It derives nothing.
+  explicit MasterKeys(const Clock&) {}
+  bool empty() const { return masters_.lock()->empty(); }
+
   // Reads the file again where it has changed: somebody else rotates it. Whether it did. Throws like the
   // constructor; then the keys are as before. One caller at a time.
   bool refresh();
 
-  // The version that signs new leases.
+  // The version that signs new leases; 0 where there is none.
   std::uint32_t current() const;
   // Nothing when the version is not known. Not cheap (a few microseconds): keep the result with the
   // lease. Throws std::runtime_error when OpenSSL fails or `lease_id` is over 512 bytes.
@@ -68,7 +72,7 @@ class MasterKeys {
     std::int64_t created;  // seconds since the epoch
     Secret key;
   };
-  using Masters = std::vector<Master>;  // oldest first, never empty
+  using Masters = std::vector<Master>;  // oldest first
   static Masters read(const std::filesystem::path& file);
   void store(const Masters& masters) const;
 

@@ -11,6 +11,17 @@
 #include <unistd.h>
 
 namespace mintfs::broker {
+namespace {
+
+// A lease that gateways have granted has brought its own.
+bool add_key(Lease& lease, const MasterKeys& keys) {
+  if (lease.grant) return true;
+  const auto key = keys.derive(lease.kid, lease.id);
+  if (key) lease.key = *key;
+  return key.has_value();
+}
+
+}  // namespace
 
 bool Lease::serves(const ConnectorName& name) const {
   return std::find(connectors.begin(), connectors.end(), name) != connectors.end();
@@ -42,10 +53,8 @@ std::size_t LeaseTable::load(const MasterKeys& keys, Time now, const std::functi
         ::unlink(file.path().c_str());
         continue;
       }
-      const auto key = keys.derive(lease.kid, lease.id);
-      if (!key) throw std::runtime_error("its signing key is not known");
+      if (!add_key(lease, keys)) throw std::runtime_error("its signing key is not known");
       if (entries->by_serial.contains(lease.serial)) throw std::runtime_error("its serial is used twice");
-      lease.key = *key;
       insert(*entries, std::make_shared<const Lease>(std::move(lease)));
     } catch (const std::exception& error) {
       report("the lease file " + file.path().string() + " is refused: " + error.what());
@@ -152,9 +161,7 @@ LeaseTable::Difference LeaseTable::follow(const MasterKeys& keys, const std::fun
     if (file.path().extension() != ".json" || entries->by_id.contains(id)) continue;
     try {
       Lease lease = read_lease_file(file.path());
-      const auto key = keys.derive(lease.kid, lease.id);
-      if (lease.id != id || !key) throw std::runtime_error("it is not whole");
-      lease.key = *key;
+      if (lease.id != id || !add_key(lease, keys)) throw std::runtime_error("it is not whole");
       difference.opened.push_back(std::make_shared<const Lease>(std::move(lease)));
     } catch (const std::exception& error) {
       if (is_on_disk(id)) report("the lease file " + file.path().string() + " is passed over: " + error.what());

@@ -1,7 +1,8 @@
 // Leases: a job's bounded right to use some connectors.
 //
 // A lease either exists on disk and in memory or not at all: its file is written before open
-// returns and removed before close returns. A lease never changes after it was opened, so readers
+// returns and removed before close returns. One that gateways have granted has its key in it, which is what no other
+// file and no other process of this machine has. A lease never changes after it was opened, so readers
 // on any thread share it without a lock; to live longer, it is replaced by one that differs in its end alone.
 #pragma once
 
@@ -63,7 +64,13 @@ struct Lease {
   std::shared_ptr<const Cgroup> cgroup{};  // whose processes alone may open the files; null: not bound. Few have one
   std::shared_ptr<const OriginPatterns> origins{};  // where its tokens may be used; null: everywhere
   std::vector<std::string> configurations{};        // of its view, in the order asked; empty: the default ones
-  LeaseKey key;                                     // derived, never stored
+  LeaseKey key;                                     // derived, and not stored, where the lease is this daemon's own
+  // What gateways of a cluster have granted: where its tokens are of use, and for what. Null: it is our own.
+  struct Grant {
+    std::string audience;
+    Connectors connectors;
+  };
+  std::shared_ptr<const Grant> grant{};  // with it the key is theirs, and kept with the lease
 
   bool serves(const ConnectorName& name) const;
   const std::vector<std::string>& view() const {

@@ -1,12 +1,17 @@
 #include "broker/lease_file.h"
 
+#include "broker/encoding.h"
+#include "broker/secret_json.h"
 #include "broker/state_file.h"
 #include "broker/system_helper.h"
 
 #include <boost/json.hpp>
 
 #include <algorithm>
+#include <array>
 #include <stdexcept>
+#include <tuple>
+#include <utility>
 
 namespace mintfs::broker {
 namespace {
@@ -19,14 +24,17 @@ constexpr std::int64_t kVersionWithReferences = 2;
 constexpr std::int64_t kVersionWithOrigins = 3;         // and with or without references
 constexpr std::int64_t kVersionWithTokenTtl = 4;        // and with or without both
 constexpr std::int64_t kVersionWithConfigurations = 5;  // and with or without those
+constexpr std::int64_t kVersionWithGrant = 6;           // and with or without all of them
 
 // The least that knows all that is in it.
-std::int64_t version_for(bool has_references, bool has_origins, bool has_token_ttl, bool has_configurations) {
-  return has_configurations ? kVersionWithConfigurations
-         : has_token_ttl    ? kVersionWithTokenTtl
-         : has_origins      ? kVersionWithOrigins
-         : has_references   ? kVersionWithReferences
-                            : kVersion;
+std::int64_t version_for(bool has_references, bool has_origins, bool has_token_ttl, bool has_configurations,
+                         bool has_grant) {
+  return has_grant            ? kVersionWithGrant
+         : has_configurations ? kVersionWithConfigurations
+         : has_token_ttl      ? kVersionWithTokenTtl
+         : has_origins        ? kVersionWithOrigins
+         : has_references     ? kVersionWithReferences
+                              : kVersion;
 }
 
 std::int64_t milliseconds(Time time) { return time.time_since_epoch().count(); }
@@ -86,12 +94,56 @@ std::vector<std::string> read_configurations(const json::value& list) {
   return names;
 }
 
+void read_grant(const json::object& object, Lease& lease) {
+  Lease::Grant grant{.audience = text(object.at("audience")), .connectors = {}};
+  if (!Address::parse(grant.audience)) throw std::runtime_error("its audience is malformed");
+  const auto& key = object.at("key").as_string();
+  auto bytes = base64_decode({key.data(), key.size()});
+  if (!bytes || bytes->size() != lease.key.bytes().size()) throw std::runtime_error("its key is malformed");
+  std::copy(bytes->begin(), bytes->end(), lease.key.bytes().begin());
+  wipe(*bytes);
+  for (const auto& each : object.at("connectors").as_array()) {
+    const auto& written = each.as_object();
+    const auto name = ConnectorName::parse(text(written.at("name")));
+    const auto known = parse_connector_class(text(written.at("class")));
+    const auto address = Address::parse(text(written.at("address")));
+    if (!name || !known || !address) throw std::runtime_error("it holds a malformed connector");
+    ConnectorConfig connector;
+    connector.name = *name;
+    connector.connector_class = *known;
+    connector.address = *address;
+    grant.connectors.emplace(*name, std::move(connector));
+  }
+  for (const auto& name : lease.connectors)
+    if (!grant.connectors.contains(name)) throw std::runtime_error("it does not say where a connector is");
+  lease.grant = std::make_shared<const Lease::Grant>(std::move(grant));
+}
+
+json::object write_grant(const Lease& lease) {
+  json::object object = secret_object();
+  json::array connectors;
+  for (const auto& [name, connector] : lease.grant->connectors) {
+    const std::string_view word = to_string(connector.connector_class);
+    connectors.push_back({{"name", name.text()},
+                          {"class", json::string_view(word.data(), word.size())},
+                          {"address", connector.address.text()}});
+  }
+  std::array<char, base64_size(std::tuple_size_v<Digest>)> key;
+  base64_encode(lease.key.reveal(), key.data());
+  object["audience"] = lease.grant->audience;
+  object["key"] = json::string_view(key.data(), key.size());
+  object["connectors"] = std::move(connectors);
+  wipe(key);
+  return object;
+}
+
 Lease parse(const json::object& object) {
   const auto* origins = object.if_contains("origins");
   const auto* token_ttl = object.if_contains("token_ttl");
   const auto* configurations = object.if_contains("configurations");
   if (object.at("version").as_int64() != version_for(object.if_contains("refs") != nullptr, origins != nullptr,
-                                                     token_ttl != nullptr, configurations != nullptr))
+                                                     token_ttl != nullptr, configurations != nullptr,
+                                                     object.if_contains("grant") != nullptr))
     throw std::runtime_error("its version does not fit");
   Lease lease;
   if (configurations != nullptr) lease.configurations = read_configurations(*configurations);
@@ -108,6 +160,7 @@ Lease parse(const json::object& object) {
     if (!name) throw std::runtime_error("it holds a malformed connector name");
     lease.connectors.push_back(*name);
   }
+  if (const auto* grant = object.if_contains("grant")) read_grant(grant->as_object(), lease);
   lease.rights = read_rights(object);
   lease.opened = Time(std::chrono::milliseconds(object.at("opened").to_number<std::int64_t>()));
   lease.expires = Time(std::chrono::milliseconds(object.at("expires").to_number<std::int64_t>()));
@@ -150,9 +203,10 @@ void write_lease_file(const std::filesystem::path& file, const Lease& lease) {
   for (const auto& pattern : lease.rights.repositories) repositories.emplace_back(pattern.text());
   json::array references;
   for (const auto& pattern : lease.rights.references.allow) references.emplace_back(pattern.text());
-  json::object object = {
+  json::object object = secret_object();
+  object = {
       {"version", version_for(!references.empty(), lease.origins != nullptr, lease.token_ttl.count() != 0,
-                              !lease.configurations.empty())},
+                              !lease.configurations.empty(), lease.grant != nullptr)},
       {"id", lease.id},
       {"serial", lease.serial},
       {"uid", lease.uid},
@@ -184,20 +238,20 @@ void write_lease_file(const std::filesystem::path& file, const Lease& lease) {
     object["cgroup"] = lease.cgroup->text();
     object["cgroup_id"] = lease.cgroup->id;
   }
-  write_file_atomically(file, json::serialize(object) + "\n", 0600, false);
+  if (lease.grant) object["grant"] = write_grant(lease);
+  write_file_atomically(file, serialize_secret(object).reveal(), 0600, false);
 }
 
 Lease read_lease_file(const std::filesystem::path& file) {
   const Secret content = read_secret_file(file);
-  boost::system::error_code error;
-  const auto value = json::parse(json::string_view(content.reveal().data(), content.size()), error);
-  if (error || !value.is_object()) throw std::runtime_error("it is not a JSON object");
-  const auto* version = value.as_object().if_contains("version");
+  const auto value = parse_secret_json(content.reveal());
+  if (!value || !value->is_object()) throw std::runtime_error("it is not a JSON object");
+  const auto* version = value->as_object().if_contains("version");
   if (version == nullptr || !version->is_int64() || version->as_int64() < kVersion ||
-      version->as_int64() > kVersionWithConfigurations)
+      version->as_int64() > kVersionWithGrant)
     throw std::runtime_error("it was written by another version of mintfsd");
   try {
-    return parse(value.as_object());
+    return parse(value->as_object());
   } catch (const boost::system::system_error&) {
     throw std::runtime_error("a member is missing or of the wrong type");
   } catch (const std::out_of_range&) {

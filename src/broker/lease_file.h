@@ -7,7 +7,7 @@
 
 namespace mintfs::broker {
 
-// Everything but the key. Throws std::system_error.
+// Everything but the key; of a lease that gateways have granted, that too. Throws std::system_error.
 void write_lease_file(const std::filesystem::path& file, const Lease& lease);
 
 // Throws std::runtime_error with a clause that says what is wrong: another version, a missing or

@@ -40,6 +40,7 @@ grpc::StatusCode to_grpc_status(broker::Errc error) noexcept {
     case Errc::upstream_timeout:
       return StatusCode::DEADLINE_EXCEEDED;
     case Errc::leases_unconfirmed:
+    case Errc::gateway_unreachable:
     case Errc::egress_refused:
     case Errc::upstream_unreachable:
     case Errc::upstream_untrusted:
@@ -55,9 +56,7 @@ grpc::StatusCode to_grpc_status(broker::Errc error) noexcept {
 }
 
 broker::Errc to_errc(std::string_view reason) noexcept {
-  for (std::size_t value = 1; value < broker::kErrcs; ++value)
-    if (const auto error = static_cast<broker::Errc>(value); broker::reason_word(error) == reason) return error;
-  return broker::Errc::internal;
+  return broker::parse_reason(reason).value_or(broker::Errc::internal);
 }
 
 grpc::Status to_status(const client::Refused& refusal, const std::string& about) {

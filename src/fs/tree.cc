@@ -97,6 +97,7 @@ std::errc to_errno(broker::Errc error) noexcept {
     case Errc::upstream_redirect:
     case Errc::upstream_malformed:
     case Errc::leases_unconfirmed:
+    case Errc::gateway_unreachable:
     case Errc::storage_failed:
     case Errc::upgrade_failed:
     case Errc::internal:
@@ -161,11 +162,11 @@ Answer<const Template*> Tree::text_of(Views& views, const Place& place) {
   Rendered& kept = place.view->texts[place.entry->text];
   if (kept) return kept.get();
   const broker::Lease& lease = *place.lease;
-  const auto connectors = broker_.connectors();
+  const auto connectors = broker_.connectors_of(lease);
   const std::string authorities = broker_.authorities() ? authorities_file(lease) : std::string();
   const Scene scene{.lease = lease,
                     .connectors = *connectors,
-                    .proxy_url = broker_.audience(),
+                    .proxy_url = broker_.audience_of(lease),
                     .token_size = [&](const broker::ConnectorName& name) { return broker_.token_size(lease, name); },
                     .authorities = authorities};
   const auto& source = place.view->layout->texts()[place.entry->text];

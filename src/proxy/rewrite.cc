@@ -248,6 +248,7 @@ int to_http_status(Errc code) noexcept {
     case Errc::upstream_malformed:
       return 502;
     case Errc::leases_unconfirmed:
+    case Errc::gateway_unreachable:
       return 503;
     case Errc::upstream_timeout:
       return 504;

@@ -191,7 +191,7 @@ TEST(Config, NamesLineColumnAndKeyOfWhatIsWrong) {
            // Unknown keys, at each level.
            {"colour = 1",
             "1:1: colour: unknown key; known here: admin, audit, connector, daemon, file, kubernetes, lease, log, "
-            "proxy, token"},
+            "node, proxy, token"},
            {"[deamon]", "1:2: deamon: unknown key"},
            {"[daemon]\n  state = \"/x\"", "2:3: daemon.state: unknown key; known here: runtime_dir, state_dir"},
            {"[token]\nlife = \"1m\"", "2:1: token.life: unknown key; known here: ttl"},

@@ -63,6 +63,36 @@ TEST_F(LeaseFile, GivesEverythingBackButTheKey) {
   EXPECT_EQ(read.key.reveal(), LeaseKey().reveal());
 }
 
+// Where the key comes from is not on this machine.
+TEST_F(LeaseFile, KeepsTheKeyOfALeaseThatGatewaysGranted) {
+  namespace json = boost::json;
+  Connectors connectors;
+  for (const auto& each : {test::connector("github", "https://github.com"),
+                           test::connector_of(ConnectorClass::gitlab, "team/gitlab", "https://gitlab.example.org/git")})
+    connectors.emplace(each.name, each);
+  std::fill(lease.key.bytes().begin(), lease.key.bytes().end(), 'k');
+  lease.grant = std::make_shared<const Lease::Grant>(Lease::Grant{"http://proxy.svc", connectors});
+  write_lease_file(file, lease);
+  EXPECT_EQ(test::mode_of(file), 0600u);
+  const Lease read = read_lease_file(file);
+  EXPECT_EQ(read.key.reveal(), lease.key.reveal());
+  ASSERT_TRUE(read.grant);
+  EXPECT_EQ(read.grant->audience, "http://proxy.svc");
+  ASSERT_EQ(read.grant->connectors.size(), 2u);
+  const auto& gitlab = read.grant->connectors.at(*ConnectorName::parse("team/gitlab"));
+  EXPECT_EQ(gitlab.address.text(), "https://gitlab.example.org/git");
+  EXPECT_EQ(gitlab.connector_class, ConnectorClass::gitlab);
+
+  const auto whole = json::parse(test::read_file(file)).as_object();
+  EXPECT_EQ(whole.at("version"), 6);
+  for (const auto& [member, value] : std::vector<std::pair<std::string, json::value>>{
+           {"audience", "nowhere"}, {"key", "a2s="}, {"key", "?"}, {"key", 7}, {"connectors", json::array()}}) {
+    auto object = whole;
+    object["grant"].as_object()[member] = value;
+    EXPECT_NE(refusal(json::serialize(object)), "") << member << ' ' << value;
+  }
+}
+
 // An older mintfsd knows version 1 alone and would give a lease without its references every one of them.
 TEST_F(LeaseFile, HasAnotherVersionWhereReferencesAreRestricted) {
   namespace json = boost::json;
@@ -182,7 +212,7 @@ TEST_F(LeaseFile, IsRefusedWithAValueThatIsNotOurs) {
            {"version", 3, "its version does not fit"},
            {"version", 4, "its version does not fit"},
            {"version", 5, "its version does not fit"},
-           {"version", 6, "another version"},
+           {"version", 7, "another version"},
            {"configurations", list("npmrc"), "its version does not fit"},
            {"origins", list("10.0.0.1"), "its version does not fit"},
            {"refs", list("refs/*"), "its version does not fit"},
