@@ -5,9 +5,6 @@
 
 #include <boost/json/value.hpp>
 
-#include <openssl/ssl.h>
-
-#include <stdexcept>
 #include <utility>
 
 namespace mintfs::kube {
@@ -18,17 +15,6 @@ namespace json = boost::json;
 
 constexpr std::size_t kMaxStatus = 64 * 1024;
 constexpr std::size_t kPiece = 16 * 1024;
-
-std::unique_ptr<asio::ssl::context> make_trust(const std::filesystem::path& ca_file) {
-  auto trust = std::make_unique<asio::ssl::context>(asio::ssl::context::tls_client);
-  SSL_CTX_set_min_proto_version(trust->native_handle(), TLS1_2_VERSION);
-  trust->set_verify_mode(asio::ssl::verify_peer);
-  boost::system::error_code error;
-  trust->load_verify_file(ca_file.string(), error);
-  if (error)
-    throw std::runtime_error("cannot read the cluster's certificates in " + ca_file.string() + ": " + error.message());
-  return trust;
-}
 
 Outcome<json::object> read_object(std::string_view text) {
   auto value = broker::parse_secret_json(text);
@@ -137,24 +123,10 @@ Client::Client(asio::io_context& context, Cluster cluster, Limits limits)
       cluster_(std::move(cluster)),
       limits_(limits),
       token_(cluster_.token_file),
-      trusted_(broker::FileVersion::of(cluster_.ca_file)),
-      trust_(make_trust(cluster_.ca_file)) {}
-
-// The former certificates stay where the new ones cannot be read.
-void Client::follow_certificates() {
-  const auto version = broker::FileVersion::of(cluster_.ca_file);
-  if (version == trusted_) return;
-  try {
-    trust_ = make_trust(cluster_.ca_file);
-    trusted_ = version;
-  } catch (const std::runtime_error&) {
-    return;
-  }
-}
+      trust_(cluster_.ca_file) {}
 
 asio::awaitable<Outcome<Client::ConnectionPtr>> Client::connect() {
-  follow_certificates();
-  auto connection = std::make_unique<Connection>(context_, *trust_);
+  auto connection = std::make_unique<Connection>(context_, trust_.get());
   if (auto failed = co_await connection->connect(cluster_.server, limits_.connect)) co_return std::move(*failed);
   co_return connection;
 }

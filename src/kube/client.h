@@ -8,9 +8,9 @@
 #include "kube/api.h"
 #include "kube/cluster.h"
 #include "kube/connection.h"
+#include "kube/trust.h"
 
 #include <boost/asio/io_context.hpp>
-#include <boost/asio/ssl/context.hpp>
 
 #include <chrono>
 #include <cstddef>
@@ -47,14 +47,12 @@ class Client final : public Api {
 
   boost::asio::awaitable<Outcome<ConnectionPtr>> connect();
   boost::asio::awaitable<Outcome<Exchange>> exchange(Call call, ConnectionPtr connection);
-  void follow_certificates();
 
   boost::asio::io_context& context_;
   Cluster cluster_;
   Limits limits_;
   TokenFile token_;
-  broker::FileVersion trusted_;
-  std::unique_ptr<boost::asio::ssl::context> trust_;
+  Trust trust_;
   ConnectionPtr kept_;
 };
 

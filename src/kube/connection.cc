@@ -86,10 +86,12 @@ std::optional<std::chrono::seconds> read_retry_after(std::string_view text) {
 struct Connection::Parts {
   using Parser = http::response_parser<http::buffer_body>;
 
-  Parts(asio::io_context& context, asio::ssl::context& trust) : resolver(context), stream(context, trust) {}
+  Parts(asio::io_context& context, asio::ssl::context& trust, std::string_view who)
+      : peer(who), resolver(context), stream(context, trust) {}
 
   beast::tcp_stream& tcp() { return stream.next_layer(); }
 
+  std::string peer;
   tcp::resolver resolver;
   asio::ssl::stream<beast::tcp_stream> stream;
   beast::basic_flat_buffer<broker::WipingAllocator<char>> buffer{kMaxHead + kReadAhead};
@@ -97,14 +99,14 @@ struct Connection::Parts {
   bool usable = false;
 };
 
-Connection::Connection(asio::io_context& context, asio::ssl::context& trust)
-    : parts_(std::make_unique<Parts>(context, trust)) {}
+Connection::Connection(asio::io_context& context, asio::ssl::context& trust, std::string_view peer)
+    : parts_(std::make_unique<Parts>(context, trust, peer)) {}
 
 Connection::~Connection() = default;
 
 asio::awaitable<std::optional<Failure>> Connection::connect(const broker::Address& server, std::chrono::seconds bound) {
   Parts& p = *parts_;
-  const std::string where = "the API server at " + server.authority();
+  const std::string where = p.peer + " at " + server.authority();
   const auto [unresolved, addresses] = co_await p.resolver.async_resolve(
       server.host, std::to_string(server.port), asio::ip::resolver_base::numeric_service, kTuple);
   if (unresolved) co_return broken(unresolved, where);
@@ -140,12 +142,12 @@ asio::awaitable<Outcome<Connection::Head>> Connection::ask(const Call& call, con
   p.tcp().expires_after(bound);
   const auto [unsent, sent] =
       co_await asio::async_write(p.stream, asio::buffer(request.reveal().data(), request.size()), kTuple);
-  if (unsent) co_return broken(unsent, "the connection to the API server");
+  if (unsent) co_return broken(unsent, "the connection to " + p.peer);
   const auto [unread, size] = co_await http::async_read_header(p.stream, p.buffer, *p.parser, kTuple);
   if (unread && unread.category() == make_error_code(http::error::bad_method).category() &&
       unread != http::error::end_of_stream && unread != http::error::partial_message)
-    co_return Failure{.reason = Reason::malformed, .message = "the API server's answer is not HTTP/1.1"};
-  if (unread) co_return broken(unread, "the connection to the API server");
+    co_return Failure{.reason = Reason::malformed, .message = "the answer of " + p.peer + " is not HTTP/1.1"};
+  if (unread) co_return broken(unread, "the connection to " + p.peer);
   Head head{.status = p.parser->get().result_int()};
   const auto later = p.parser->get()[http::field::retry_after];
   head.retry_after = read_retry_after({later.data(), later.size()});
@@ -161,7 +163,7 @@ asio::awaitable<Outcome<std::size_t>> Connection::read_some(std::span<char> into
     body.size = into.size();
     const auto [error, size] = co_await http::async_read_some(p.stream, p.buffer, *p.parser, kTuple);
     const std::size_t got = into.size() - body.size;
-    if (error && error != http::error::need_buffer) co_return broken(error, "the connection to the API server");
+    if (error && error != http::error::need_buffer) co_return broken(error, "the connection to " + p.peer);
     if (got != 0) co_return got;
   }
   p.usable = p.parser->keep_alive();
@@ -180,7 +182,7 @@ asio::awaitable<Outcome<WipedString>> Connection::read_all(std::size_t limit) {
     if (*got == 0) co_return body;
     if (body.size() > limit)
       co_return Failure{.reason = Reason::too_large,
-                        .message = "an answer of the API server is over " + std::to_string(limit) + " bytes"};
+                        .message = "an answer of " + parts_->peer + " is over " + std::to_string(limit) + " bytes"};
   }
 }
 

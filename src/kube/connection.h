@@ -1,4 +1,5 @@
-// One HTTP/1.1 connection to the API server, by TLS, whose certificate and name are always verified.
+// One HTTP/1.1 connection to the API server, or to a lease desk, by TLS, whose certificate and name are always
+// verified.
 //
 // One exchange at a time: ask(), then the body by read_all() or read_some(). After a failure the connection
 // is of no more use. Of one thread.
@@ -19,6 +20,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <string_view>
 
 namespace mintfs::kube {
 
@@ -31,7 +33,9 @@ class Connection {
     std::optional<std::chrono::seconds> retry_after{};
   };
 
-  Connection(boost::asio::io_context& context, boost::asio::ssl::context& trust);
+  // `peer` is who is there, for failures.
+  Connection(boost::asio::io_context& context, boost::asio::ssl::context& trust,
+             std::string_view peer = "the API server");
   ~Connection();
 
   boost::asio::awaitable<std::optional<Failure>> connect(const broker::Address& server, std::chrono::seconds bound);

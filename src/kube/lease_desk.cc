@@ -162,7 +162,10 @@ DeskAnswer LeaseDesk::grant(const ConnectorLease& lease, const broker::LeaseKey&
   const auto table = broker_.connectors();
   for (const auto& name : lease.connectors) {
     const auto found = table->find(name);
-    if (found != table->end()) connectors.push_back({{"name", name.text()}, {"address", found->second.address.text()}});
+    if (found == table->end()) continue;
+    connectors.push_back({{"name", name.text()},
+                          {"class", boosted(broker::to_string(found->second.connector_class))},
+                          {"address", found->second.address.text()}});
   }
   answer["id"] = lease.id;
   answer["expires"] = rfc3339_micro(lease.expires);

@@ -85,8 +85,8 @@ def opened(gateway: Gateway, pod: Pod | None = None, **more: Any) -> dict[str, A
 def test_a_pod_that_proves_itself_gets_a_lease_and_its_tokens_open_the_server(start: Start, api: ApiServer) -> None:
     gateway = start()
     lease = opened(gateway)
-    assert lease["connectors"] == [{"name": "team-a/github", "address": api.get(CONNECTORS, "github", "team-a")
-                                    ["spec"]["address"]}]  # fmt: skip
+    assert lease["connectors"] == [{"name": "team-a/github", "class": "git", "address":
+                                    api.get(CONNECTORS, "github", "team-a")["spec"]["address"]}]  # fmt: skip
     status, text = fetch(gateway, mint(lease, "team-a/github"))
     assert (status, "git-upload-pack" in text) == (200, True), text
     (made,) = api.objects(LEASES)
