@@ -65,6 +65,9 @@ void add_options(CLI::App& app, Options& options) {
                  "A namespace whose connectors pods of every namespace may use, '*' for all; may be repeated");
   app.add_option("--lease-ttl", settings.lease_ttl, "How long a lease lives that kubelet renews no more")
       ->capture_default_str();
+  app.add_option("--token-audience", settings.token_audience,
+                 "Audience of the pod's token by which mintfsd --role node asks the gateways")
+      ->capture_default_str();
   app.add_option("--pod-cgroups", settings.cgroups,
                  "Bind each lease to its pod's control group, looked for below this directory (/sys/fs/cgroup)");
   app.add_option("--log-level", options.log_level, "debug, info, warn or error")

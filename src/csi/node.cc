@@ -101,7 +101,7 @@ bool Node::finds_published(const Volume& volume, std::optional<Lease>& lease, gr
     return true;
   }
   if (lease && mounted.size() == 1 && Mounter::is_alive(table, mounted.back(), client::text(*lease, "path"))) {
-    renew(*lease);
+    renew(volume, *lease);
     return true;
   }
   log_.warn("lease {} is closed or its mount is dead; publishing again", id);
@@ -140,13 +140,13 @@ grpc::Status Node::mount(const Volume& volume, const Lease& lease) {
 }
 
 // While the pod runs, kubelet publishes again and again (requiresRepublish).
-void Node::renew(const Lease& lease) {
+void Node::renew(const Volume& volume, const Lease& lease) {
   const auto ttl = broker::parse_duration(settings_.lease_ttl);
   const auto left = time_until(client::text(lease, "expires"));
   if (!ttl || !left || *left > *ttl / 2) return;
   const std::string id = client::text(lease, "id");
   try {
-    control_.renew_lease(id, {{"ttl", settings_.lease_ttl}});
+    control_.renew_lease(id, volume.renewal(settings_));
     log_.debug("renewed lease {}", id);
   } catch (const std::exception& failure) {
     log_.warn("lease {} is not renewed, and ends in {} s: {}", id, left->count(), failure.what());

@@ -69,7 +69,7 @@ class Node final : public ::csi::v1::Node::Service {
   bool finds_published(const Volume& volume, std::optional<Lease>& lease, grpc::Status& status);
   grpc::Status open(const Volume& volume, std::optional<Lease>& lease);
   grpc::Status mount(const Volume& volume, const Lease& lease);
-  void renew(const Lease& lease);
+  void renew(const Volume& volume, const Lease& lease);
   void close(const std::string& lease);
 
   const client::ControlClient& control_;

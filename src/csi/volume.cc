@@ -3,6 +3,7 @@
 #include "broker/config.h"
 #include "broker/encoding.h"
 #include "broker/policy.h"
+#include "broker/secret_json.h"
 #include "csi.pb.h"
 #include "csi/status.h"
 
@@ -28,6 +29,8 @@ constexpr std::size_t kMaxEntries = 32;
 constexpr std::size_t kMaxLabel = 128;
 constexpr std::size_t kQuoted = 64;
 constexpr std::string_view kPodInfo = "csi.storage.k8s.io/";
+constexpr const char* kTokens = "csi.storage.k8s.io/serviceAccount.tokens";
+constexpr std::size_t kMaxTokens = 128 * 1024;  // of all audiences
 
 bool is_printable(std::string_view text) {
   return std::all_of(text.begin(), text.end(), [](char c) { return c > 0x20 && c < 0x7f; });
@@ -110,6 +113,23 @@ std::string read_attributes(const ::csi::v1::NodePublishVolumeRequest& request, 
     if (!plain) return "the value of " + in_quotes(name) + " holds a character that is not printable ASCII";
     attributes.*(known->value) = value;
   }
+  return {};
+}
+
+// {"mintfs": {"token": "...", "expirationTimestamp": "..."}, ...}, in `secrets` where the CSIDriver object says
+// serviceAccountTokenInSecrets. That of an audience that is not asked for is not looked at.
+std::string read_token(const ::csi::v1::NodePublishVolumeRequest& request, const Settings& settings, Volume& volume) {
+  const auto secret = request.secrets().find(kTokens);
+  const bool in_secrets = secret != request.secrets().end();
+  const auto attribute = request.volume_context().find(kTokens);
+  if (!in_secrets && attribute == request.volume_context().end()) return {};
+  const std::string& text = in_secrets ? secret->second : attribute->second;
+  const auto tokens = text.size() <= kMaxTokens ? broker::parse_secret_json(text) : std::optional<boost::json::value>();
+  if (!tokens || !tokens->is_object()) return "kubelet's service account tokens are not JSON by audience";
+  const auto* const one = tokens->get_object().if_contains(settings.token_audience);
+  const auto* const token = one != nullptr && one->is_object() ? one->get_object().if_contains("token") : nullptr;
+  if (token != nullptr && token->is_string())
+    volume.token = broker::Secret(std::string_view(token->get_string().data(), token->get_string().size()));
   return {};
 }
 
@@ -201,10 +221,15 @@ std::string complaint_about(const ::csi::v1::NodePublishVolumeRequest& request, 
   Attributes attributes;
   std::string wrong = read_attributes(request, attributes);
   if (wrong.empty()) wrong = read_pod(attributes, settings, volume);
+  if (wrong.empty()) wrong = read_token(request, settings, volume);
   if (wrong.empty()) wrong = read_connectors(attributes, volume);
   if (wrong.empty()) wrong = read_rights(attributes, volume);
   if (wrong.empty()) wrong = read_configurations(attributes, volume);
   return wrong;
+}
+
+void add_token(json::object& request, const broker::Secret& token) {
+  if (!token.empty()) request["pod_token"] = json::string_view(token.reveal().data(), token.size());
 }
 
 json::array to_array(const std::vector<std::string>& list) { return json::array(list.begin(), list.end()); }
@@ -288,15 +313,24 @@ json::object Volume::lease_request(const Settings& settings, const std::string& 
                          {"pod.name", pod.substr(0, kMaxLabel)},
                          {"pod.uid", uid}};
   if (!account.empty()) labels["pod.serviceaccount"] = account.substr(0, kMaxLabel);
-  json::object request = {{"connectors", to_array(connectors)},
-                          {"pod", space + "/" + pod},
-                          {"configurations", to_array(configurations)},
-                          {"ttl", settings.lease_ttl},
-                          {"labels", std::move(labels)}};
+  json::object request = broker::secret_object();
+  request = {{"connectors", to_array(connectors)},
+             {"pod", space + "/" + pod},
+             {"configurations", to_array(configurations)},
+             {"ttl", settings.lease_ttl},
+             {"labels", std::move(labels)}};
+  add_token(request, token);
   if (!repositories.empty()) request["repositories"] = to_array(repositories);
   if (!operations.empty()) request["operations"] = to_array(operations);
   if (!token_ttl.empty()) request["token_ttl"] = token_ttl;
   if (!cgroup.empty()) request["cgroup"] = cgroup;
+  return request;
+}
+
+json::object Volume::renewal(const Settings& settings) const {
+  json::object request = broker::secret_object();
+  request["ttl"] = settings.lease_ttl;
+  add_token(request, token);
   return request;
 }
 

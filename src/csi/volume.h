@@ -1,9 +1,11 @@
 // What a pod asks for: a NodePublishVolume request that was checked.
 //
 // Pure. Whoever writes a pod chooses the attributes, so each has a form and a bound, and one that is not known is
-// refused: a misspelt restriction must not be a right. ServiceAccount tokens, which come in `secrets` or among
-// the attributes, are passed over; nothing here keeps, prints or logs them.
+// refused: a misspelt restriction must not be a right. Of the ServiceAccount tokens, which come in `secrets` or among
+// the attributes, the one for mintfs is kept for the daemon; nothing here prints or logs any.
 #pragma once
+
+#include "broker/secret.h"
 
 #include <grpcpp/support/status.h>
 #include <boost/json/fwd.hpp>
@@ -28,7 +30,8 @@ struct Settings {
   // Namespaces whose connectors pods of every namespace may name, "*" for all; else they name
   // those of their own.
   std::vector<std::string> shared_namespaces{};
-  std::string lease_ttl = "12h";  // until then a lease lives that nobody renews
+  std::string lease_ttl = "12h";          // until then a lease lives that nobody renews
+  std::string token_audience = "mintfs";  // of the pod's token that the daemon is given
 };
 
 struct Volume {
@@ -40,12 +43,15 @@ struct Volume {
   std::vector<std::string> repositories;
   std::vector<std::string> operations;
   std::string token_ttl;  // empty: the daemon's
+  broker::Secret token;   // of the pod's service account; empty where kubelet has sent none for the audience
 
   std::string about() const;        // "connector team/github"
   std::string fingerprint() const;  // the same for the same request, and for no other
 
-  // POST /v1/leases; `cgroup` is the pod's, or empty.
+  // POST /v1/leases; `cgroup` is the pod's, or empty. Its memory wipes itself, as that of the next.
   boost::json::object lease_request(const Settings& settings, const std::string& cgroup) const;
+  // POST /v1/leases/{id}/renew.
+  boost::json::object renewal(const Settings& settings) const;
 };
 
 // The keys of labels by which a lease is found again.

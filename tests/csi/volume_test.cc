@@ -183,12 +183,41 @@ TEST(Volume, HasBounds) {
   EXPECT_THAT(complaint(request), HasSubstr("at most 32"));
 }
 
-TEST(Volume, PassesTokensOver) {
-  Request request = with("csi.storage.k8s.io/serviceAccount.tokens", R"({"mintfs":{"token":"canary"}})");
+constexpr const char* kTokens = "csi.storage.k8s.io/serviceAccount.tokens";
+
+std::string token_given(const Volume& volume) {
+  const auto request = volume.lease_request({}, "");
+  const auto* const token = request.if_contains("pod_token");
+  return token == nullptr ? "none" : std::string(token->as_string());
+}
+
+TEST(Volume, GivesTheDaemonTheTokenForItsAudienceAndNoOther) {
+  Request request =
+      with(kTokens, R"({"vault":{"token":"canary"},"mintfs":{"token":"ours","expirationTimestamp":"x"}})");
   (*request.mutable_secrets())["token"] = "canary";
   const Volume volume = volume_of(request);
+  EXPECT_EQ(token_given(volume), "ours");
+  EXPECT_EQ(boost::json::serialize(volume.renewal({})), R"({"ttl":"12h","pod_token":"ours"})");
   EXPECT_EQ(boost::json::serialize(volume.lease_request({}, "")).find("canary"), std::string::npos);
   EXPECT_EQ(volume.fingerprint(), volume_of(good()).fingerprint()) << "kubelet brings a new one each time";
+}
+
+TEST(Volume, TakesTheTokensOfTheSecretsWhereKubeletBringsThemThere) {
+  Request request = with(kTokens, R"({"mintfs":{"token":"older"}})");
+  (*request.mutable_secrets())[kTokens] = R"({"mintfs":{"token":"ours"}})";
+  EXPECT_EQ(token_given(volume_of(request)), "ours");
+}
+
+TEST(Volume, HasNoTokenWhereThereIsNoneForTheAudience) {
+  for (const char* const text : {"{}", R"({"vault":{"token":"canary"}})", R"({"mintfs":"canary"})",
+                                 R"({"mintfs":{"token":7}})", R"({"mintfs":{}})"})
+    EXPECT_EQ(token_given(volume_of(with(kTokens, text))), "none") << text;
+  EXPECT_EQ(token_given(volume_of(good())), "none");
+  for (const std::string& text : {std::string("canary"), std::string("[]"), std::string(200'000, ' ')}) {
+    const std::string said = complaint(with(kTokens, text));
+    EXPECT_THAT(said, HasSubstr("not JSON"));
+    EXPECT_EQ(said.find("canary"), std::string::npos);
+  }
 }
 
 TEST(Volume, HasAFingerprintOfAllThatWasAskedFor) {

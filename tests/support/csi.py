@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import json
 import os
 import signal
 import subprocess
@@ -21,6 +22,8 @@ from support.waiting import DEADLINE, eventually
 MINTFS_CSI = BUILD / "mintfs-csi"
 #: What a kubelet passes on for each pod when the CSIDriver object asks for it; the token is a canary.
 SERVICE_ACCOUNT_TOKEN = "canary-service-account-token"
+#: Where they stand, in volume_context or in `secrets`.
+TOKENS = "csi.storage.k8s.io/serviceAccount.tokens"
 
 
 def messages(folder: Path) -> ModuleType:
@@ -111,8 +114,9 @@ class Pod:
     """A pod with one inline volume."""
 
     def __init__(self, kubelet: Kubelet, name: str = "git-clone", space: str = "default", volume: str = "gitconfig",
-                 uid: str | None = None, **attributes: str) -> None:  # fmt: skip
-        self.kubelet, self.name, self.space = kubelet, name, space
+                 uid: str | None = None, account: str = "default", token: str = SERVICE_ACCOUNT_TOKEN,
+                 **attributes: str) -> None:  # fmt: skip
+        self.kubelet, self.name, self.space, self.account, self.token = kubelet, name, space, account, token
         self.uid = uid or f"{abs(hash((name, space))) % 10**8:08d}-aaaa-4bbb-8ccc-0123456789ab"
         self.id = f"csi-{self.uid.replace('-', '')}{volume}"
         self.above = kubelet.driver.kubelet / "pods" / self.uid / "volumes/kubernetes.io~csi" / volume
@@ -127,6 +131,10 @@ class Pod:
         self.attributes = {name: value for name, value in self.attributes.items() if value}
         return self
 
+    def tokens(self, audience: str = "mintfs") -> str:
+        """As kubelet writes them."""
+        return json.dumps({audience: {"token": self.token, "expirationTimestamp": "2030-01-01T00:00:00Z"}})
+
     def request(self, **fields: Any) -> Any:
         """NodePublishVolume as kubelet writes it."""
         pb = self.kubelet.pb
@@ -134,9 +142,9 @@ class Pod:
             "csi.storage.k8s.io/pod.name": self.name,
             "csi.storage.k8s.io/pod.namespace": self.space,
             "csi.storage.k8s.io/pod.uid": self.uid,
-            "csi.storage.k8s.io/serviceAccount.name": "default",
+            "csi.storage.k8s.io/serviceAccount.name": self.account,
             "csi.storage.k8s.io/ephemeral": "true",
-            "csi.storage.k8s.io/serviceAccount.tokens": f'{{"mintfs":{{"token":"{SERVICE_ACCOUNT_TOKEN}"}}}}',
+            TOKENS: self.tokens(),
         }
         whole = {
             "volume_id": self.id,

@@ -83,8 +83,9 @@ json::object ControlClient::call(std::string_view method, std::string target, st
   return object;
 }
 
+// It may hold a pod's token.
 json::object ControlClient::open_lease(const json::object& request) const {
-  return call("POST", "/v1/leases", json::serialize(request));
+  return call("POST", "/v1/leases", std::string(broker::serialize_secret(request).reveal()));
 }
 
 json::object ControlClient::call_lease(std::string_view method, std::string_view id) const try {
@@ -96,7 +97,7 @@ json::object ControlClient::call_lease(std::string_view method, std::string_view
 void ControlClient::close_lease(std::string_view id) const { call_lease("DELETE", id); }
 
 json::object ControlClient::renew_lease(std::string_view id, const json::object& renewal) const {
-  return call("POST", lease_path(id) + "/renew", json::serialize(renewal));
+  return call("POST", lease_path(id) + "/renew", std::string(broker::serialize_secret(renewal).reveal()));
 }
 
 json::object ControlClient::show_lease(std::string_view id) const { return call_lease("GET", id); }
