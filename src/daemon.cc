@@ -1,11 +1,8 @@
 #include "daemon.h"
 
-#include "broker/readiness.h"
-
 #include <spdlog/spdlog.h>
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/detached.hpp>
-#include <boost/asio/posix/stream_descriptor.hpp>
 #include <boost/asio/post.hpp>
 #include <boost/json/object.hpp>
 #include <boost/json/serialize.hpp>
@@ -32,9 +29,6 @@ broker::ConnectorsPtr make_connectors(const broker::Config& config) {
   return connectors;
 }
 
-// Under the name that a mintfsd with one listener knew.
-std::string listener_name(std::size_t index) { return index == 0 ? "proxy" : "proxy-" + std::to_string(index + 1); }
-
 }  // namespace
 
 Daemon::Daemon(broker::Config config, Start start, broker::ServiceManager& manager,
@@ -45,15 +39,16 @@ Daemon::Daemon(broker::Config config, Start start, broker::ServiceManager& manag
       predecessor_(predecessor),
       log_(log),
       signals_(context_, SIGTERM, SIGINT, SIGHUP),
+      node_(start_.is_node ? std::make_unique<ClusterNode>(context_, config_, clock_, log_) : nullptr),
       // Others pass through the runtime directory to the view and the socket, and list nothing.
       runtime_lock_(config_.daemon.runtime_dir, 0711, "daemon.runtime_dir", manager_.take("runtime-lock")),
       state_lock_(config_.daemon.state_dir, 0700, "daemon.state_dir", manager_.take("state-lock")),
-      keys_(config_.daemon.state_dir, clock_),
+      keys_(node_ ? broker::MasterKeys(clock_) : broker::MasterKeys(config_.daemon.state_dir, clock_)),
       leases_(config_.daemon.runtime_dir / "leases"),
       audit_(config_.audit.file, clock_),
       tls_({config_.proxy.tls_certificate, config_.proxy.tls_key, config_.proxy.tls_ca}),
-      listeners_(proxy::listen_on(config_.proxy.listen, inherited_listeners())),
-      broker_({.audience = config_.proxy.url.empty() ? own_url() : config_.proxy.url,
+      listeners_(make_listeners()),
+      broker_({.audience = audience(),
                .token_ttl = config_.token.ttl,
                .default_ttl = config_.lease.default_ttl,
                .max_ttl = config_.lease.max_ttl,
@@ -81,6 +76,10 @@ Daemon::Daemon(broker::Config config, Start start, broker::ServiceManager& manag
   broker_.observe(server_);
   broker_.observe(job_credentials_);
   broker_.observe(helper_stores_);
+  if (node_) {
+    broker_.observe(node_->grants());
+    control_.open_leases_by(node_->grants());
+  }
   control_.serve_credentials(job_credentials_, helper_stores_);
   control_.on_upgrade([this] { return upgrade(); });
 }
@@ -103,8 +102,11 @@ void Daemon::run() {
   tell_listeners(&broker::HttpServer::start);
   wait_for_signal();
   keep_house();
-  log_.info("serving {} connectors: proxy {}, view {}", broker_.connectors()->size(), broker_.audience(),
-            view().string());
+  if (node_)
+    log_.info("serving as a node: leases by {}, view {}", config_.node.gateway.text(), view().string());
+  else
+    log_.info("serving {} connectors: proxy {}, view {}", broker_.connectors()->size(), broker_.audience(),
+              view().string());
   manager_.notify("READY=1");
   predecessor_.tell(broker::kServing);
   if (predecessor_.exists())
@@ -148,6 +150,11 @@ fs::Mount::Options Daemon::mount_options() {
           .on_exit = [this] { asio::post(context_, [this] { mount_again(); }); }};
 }
 
+// Under the name that a mintfsd with one listener knew.
+std::string Daemon::listener_name(std::size_t index) {
+  return index == 0 ? "proxy" : "proxy-" + std::to_string(index + 1);
+}
+
 std::vector<int> Daemon::inherited_listeners() {
   std::vector<int> inherited;
   while (true) {
@@ -159,7 +166,14 @@ std::vector<int> Daemon::inherited_listeners() {
   return inherited;
 }
 
-std::string Daemon::own_url() const {
+// A node's pods reach the proxies of the gateways: it has none.
+std::vector<proxy::Listener> Daemon::make_listeners() {
+  return proxy::listen_on(node_ ? std::vector<broker::ListenAddress>() : config_.proxy.listen, inherited_listeners());
+}
+
+// Where tokens are of use that this daemon mints by itself.
+std::string Daemon::audience() const {
+  if (node_ || !config_.proxy.url.empty()) return config_.proxy.url;
   const auto is_tcp = [](const proxy::Listener& listener) { return !listener.address().is_unix(); };
   return std::find_if(listeners_.begin(), listeners_.end(), is_tcp)->url();
 }
@@ -233,6 +247,7 @@ void Daemon::reload() {
   audit_.reopen();
   try {
     const auto config = broker::load_config(start_.config_file);
+    if (node_) ClusterNode::check(config);
     const auto connectors = make_connectors(config);
     auto files = std::make_shared<const broker::FileConfigs>(config.files);
     credentials_.load(*connectors);
@@ -301,73 +316,6 @@ void Daemon::mount_again() {
     failed_ = true;
     stop(false);
   }
-}
-
-// --- succession ------------------------------------------------------------------------------------
-
-// The answer to POST /v1/upgrade.
-asio::awaitable<broker::ControlAnswer> Daemon::upgrade() {
-  if (stopping_ || upgrade_.is_handing_over())
-    co_return broker::ControlApi::refuse(broker::Errc::too_many, "mintfsd is about to end.");
-  log_.info("starting {} to take over", start_.program);
-  const broker::Upgrade::Outcome outcome = co_await upgrade_.run();
-  if (outcome.successor == 0) {
-    log_.error("not upgraded, this mintfsd serves on: {}", outcome.failure);
-    co_return broker::ControlApi::refuse(broker::Errc::upgrade_failed,
-                                         "The new mintfsd failed and this one serves on: " + outcome.failure);
-  }
-  co_return broker::ControlAnswer{
-      .status = 200, .body = boost::json::serialize(boost::json::object{{"pid", outcome.successor}}) + "\n"};
-}
-
-broker::Successor::Start Daemon::succession() {
-  broker::Successor::Start start{.program = start_.program,
-                                 .arguments = start_.arguments,
-                                 .environment = manager_.environment(),
-                                 .descriptors = {{"fuse", mount_.descriptor()},
-                                                 {"view", mount_.state()},
-                                                 {"control", control_.descriptor()},
-                                                 {"runtime-lock", runtime_lock_.descriptor()},
-                                                 {"state-lock", state_lock_.descriptor()}}};
-  const auto listeners = server_.descriptors();
-  for (std::size_t i = 0; i < listeners.size(); ++i) start.descriptors.emplace_back(listener_name(i), listeners[i]);
-  if (admin_) start.descriptors.emplace_back("admin", admin_->descriptor());
-  return start;
-}
-
-void Daemon::pause() {
-  tell_listeners(&broker::HttpServer::pause);
-  server_.pause();
-  mount_.pause();
-}
-
-void Daemon::resume() {
-  watch_.adopt();
-  // The new one may have given others under these names.
-  keep_sockets();
-  keep_view(mount_.descriptor(), mount_.state());
-  mount_.resume();
-  server_.resume();
-  tell_listeners(&broker::HttpServer::resume);
-}
-
-void Daemon::leave(pid_t successor) {
-  log_.info("process {} serves from now on; {} connections are finished here", successor, server_.connections());
-  runtime_lock_.release();
-  state_lock_.release();
-  tell_listeners(&broker::HttpServer::leave);
-  stop(true);
-}
-
-void Daemon::warn(const std::string& sentence) { log_.warn("{}", sentence); }
-
-// The service manager must know whom it starts again. The predecessor says it, unless it was killed before.
-asio::awaitable<void> Daemon::outlive_predecessor() {
-  asio::posix::stream_descriptor channel(context_, ::dup(predecessor_.channel()));
-  const auto error = co_await broker::wait_readable(channel);
-  if (error) co_return;
-  manager_.notify("MAINPID=" + std::to_string(::getpid()));
-  left_socket_->remove();
 }
 
 // --- the end ---------------------------------------------------------------------------------------

@@ -19,6 +19,7 @@
 #include "broker/service_manager.h"
 #include "broker/succession.h"
 #include "broker/upgrade.h"
+#include "cluster_node.h"
 #include "fs/mount.h"
 #include "proxy/admin.h"
 #include "proxy/credentials/credential.h"
@@ -48,6 +49,7 @@ class Daemon final : private broker::Succeeded {
     std::string program;
     std::vector<std::string> arguments;
     std::filesystem::path config_file;
+    bool is_node = false;  // of a cluster: see cluster_node.h
   };
 
   // Throws std::exception with one sentence when something cannot be built. All it is given outlives it.
@@ -64,10 +66,12 @@ class Daemon final : private broker::Succeeded {
 
  private:
   std::filesystem::path view() const;
-  std::string own_url() const;
+  std::vector<proxy::Listener> make_listeners();
+  std::string audience() const;
   std::string status() const;
 
   // Building.
+  static std::string listener_name(std::size_t index);
   std::vector<int> inherited_listeners();
   fs::Mount::Options mount_options();
   std::unique_ptr<proxy::AdminServer> make_admin();
@@ -103,6 +107,7 @@ class Daemon final : private broker::Succeeded {
   boost::asio::io_context context_{1};
   boost::asio::signal_set signals_;  // caught until all else is taken down
   broker::SystemClock clock_;
+  std::unique_ptr<ClusterNode> node_;  // null: of one machine
   broker::InstanceLock runtime_lock_;
   broker::InstanceLock state_lock_;
   broker::MasterKeys keys_;

@@ -58,8 +58,10 @@ int run(int argc, char** argv) {
   std::string config_file = "/etc/mintfs/mintfs.toml";
   app.add_option("--config", config_file, "Configuration file (mintfs.toml(5))")->capture_default_str();
   std::string role = "machine";
-  app.add_option("--role", role, "machine: view and proxy of one machine; gateway: of a Kubernetes cluster")
-      ->check(CLI::IsMember({"machine", "gateway"}))
+  app.add_option("--role", role,
+                 "machine: view and proxy of one machine; gateway: proxy of a Kubernetes cluster; "
+                 "node: views of its pods")
+      ->check(CLI::IsMember({"machine", "gateway", "node"}))
       ->capture_default_str();
   app.set_version_flag("--version", "mintfsd " MINTFS_VERSION);
   app.footer(
@@ -81,7 +83,9 @@ int run(int argc, char** argv) {
     raise_descriptor_limit(config, *log);
     Daemon::Start start{.program = std::filesystem::read_symlink("/proc/self/exe"),
                         .arguments = {argv, argv + argc},
-                        .config_file = std::filesystem::absolute(config_file)};
+                        .config_file = std::filesystem::absolute(config_file),
+                        .is_node = role == "node"};
+    if (start.is_node) ClusterNode::check(config);
     bool failed = false;
     if (role == "gateway") {
       Gateway(std::move(config), manager, *log).run();

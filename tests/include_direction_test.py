@@ -39,7 +39,8 @@ CREDENTIALS = "proxy/credentials/"
 #: Who must not fail is read in five minutes: fewer lines than this, comments aside.
 KEEPER_LINES = 300
 #: The daemon as a whole, which sees all folders.
-WHOLE = ("src/main.cc", "src/daemon.h", "src/daemon.cc", "src/gateway.h", "src/gateway.cc")
+WHOLE = ("src/main.cc", "src/daemon.h", "src/daemon.cc", "src/daemon_succession.cc", "src/gateway.h", "src/gateway.cc",
+         "src/cluster_node.h", "src/cluster_node.cc")
 #: Who speaks gRPC.
 GRPC = "src/csi/"
 _SOURCES = ("*.h", "*.cc")

@@ -29,7 +29,7 @@ from support.tls import Authority
 
 Object = dict[str, Any]
 CORE, OURS = "/api/v1", "/apis/connectors.alauda.io/v1alpha1"
-SECRETS, EVENTS = f"{CORE}/secrets", f"{CORE}/events"
+SECRETS, EVENTS, PODS = f"{CORE}/secrets", f"{CORE}/events", f"{CORE}/pods"
 CONNECTORS, CLASSES, LEASES = f"{OURS}/connectors", f"{OURS}/connectorclasses", f"{OURS}/connectorleases"
 REASONS = {400: "BadRequest", 401: "Unauthorized", 403: "Forbidden", 404: "NotFound", 409: "Conflict",
            410: "Expired", 422: "Invalid", 429: "TooManyRequests", 500: "InternalError",
@@ -183,6 +183,14 @@ class ApiServer:
             gone = self._state.objects[collection].pop((space, name))
             metadata = {**gone["metadata"], "resourceVersion": self._next_version()}
             self._tell(collection, "DELETED", {**gone, "metadata": metadata})
+
+    def collect(self, owner: str) -> None:
+        """What the garbage collector does when the object of this uid is gone."""
+        with self._lock:
+            for collection, held in self._state.objects.items():
+                for (space, name), thing in list(held.items()):
+                    if owner in (each["uid"] for each in thing["metadata"].get("ownerReferences", [])):
+                        self.delete(collection, name, space)
 
     def get(self, collection: str, name: str, space: str = "") -> Object | None:
         with self._lock:

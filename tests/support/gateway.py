@@ -44,6 +44,11 @@ class Pod:
     node: str = "node-1"
     audience: str = "mintfs"
 
+    def object(self) -> dict[str, Any]:
+        """As it stands in the API server."""
+        return {"metadata": {"name": self.name, "namespace": self.space, "uid": self.uid},
+                "spec": {"serviceAccountName": self.account, "nodeName": self.node}}  # fmt: skip
+
     @property
     def uid(self) -> str:
         return f"uid-of-{self.name}"
@@ -125,7 +130,7 @@ class Gateway(Daemon):
 
     def __init__(self, root: Path, api: Reachable, authority: Authority, audience: str = "", token: str = "token-1",
                  trust: Path | None = None, account: Path | None = None,
-                 proxy: Mapping[str, Any] | None = None, host: str = "") -> None:  # fmt: skip
+                 proxy: Mapping[str, Any] | None = None, host: str = "", **kubernetes: Any) -> None:  # fmt: skip
         certificate = authority.issue("IP:127.0.0.1", stem=f"desk-{root.name}")
         self.desk_port, self.authority = free_port(), authority
         root.mkdir(parents=True)
@@ -139,7 +144,7 @@ class Gateway(Daemon):
         super().__init__(root, arguments=["--role", "gateway"], wrapper=[*(_on(host) if host else ()), *(_in_a_pod(api, account) if account else ())],
                          kubernetes={
             **where, "listen": f"127.0.0.1:{self.desk_port}",
-            "tls_certificate": str(certificate.certificate), "tls_key": str(certificate.key)},
+            "tls_certificate": str(certificate.certificate), "tls_key": str(certificate.key), **kubernetes},
             admin={"listen": f"unix:{root / 'admin.sock'}"},
             proxy={**({"url": audience} if audience else {}), **(proxy or {})})  # fmt: skip
 
@@ -190,6 +195,18 @@ def _in_a_pod(api: Reachable, account: Path) -> list[str]:
     host, port = api.url.removeprefix("https://").split(":")
     return ["unshare", "--mount", "sh", "-c", script, "sh", "env", f"KUBERNETES_SERVICE_HOST={host}",
             f"KUBERNETES_SERVICE_PORT={port}"]  # fmt: skip
+
+
+class Node(Daemon):
+    """The daemon of a node, under its keeper, that asks a gateway's desk."""
+
+    def __init__(self, root: Path, gateway: Gateway, token: str = NODE_TOKEN, **options: Any) -> None:
+        root.mkdir(parents=True)
+        self.token = token_file(root / "token", token)
+        options = {"keeper": True, **options}
+        super().__init__(root, arguments=["--role", "node"], node={
+            "gateway": f"https://127.0.0.1:{gateway.desk_port}", "ca_file": str(gateway.authority.certificate),
+            "token_file": str(self.token)}, **options)  # fmt: skip
 
 
 def _part(data: bytes) -> str:

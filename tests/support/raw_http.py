@@ -39,9 +39,9 @@ def receive(connection: socket.socket, method: str = "GET") -> Response:
         return Response(response.status, response.msg, response.read())
 
 
-def exchange(port: int, request: bytes) -> Response:
+def exchange(port: int, request: bytes, host: str = "127.0.0.1") -> Response:
     """One connection, one request, one answer. The peer may answer before it has read everything."""
-    with connect(port) as connection:
+    with connect(port, host) as connection:
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):
             connection.sendall(request)
         return receive(connection, request.split(b" ", 1)[0].decode("latin-1"))
