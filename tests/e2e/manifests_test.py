@@ -20,16 +20,26 @@ from support.mintfs import BUILD, KEEPER, MINTFSD, REPOSITORY, Daemon, base_envi
 from support.waiting import DEADLINE, eventually
 
 Rendered = Callable[..., dict[str, Any]]
+FOLDERS = [".", "gateway", "overlays/kind", "overlays/k3s"]
+
+
+def _render(folder: str) -> list[dict[str, Any]]:
+    assert shutil.which("kubectl"), "kubectl is not there: run tools/setup --test"
+    done = subprocess.run(["kubectl", "kustomize", REPOSITORY / "deploy/kubernetes" / folder], capture_output=True,
+                          text=True, env=base_environment(HOME="/nonexistent"), timeout=DEADLINE)  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return list(yaml.safe_load_all(done.stdout))
+
+
+def _pods(objects: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    return {each["metadata"]["name"]: each["spec"]["template"]["spec"] for each in objects
+            if each["kind"] in ("Deployment", "DaemonSet")}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
 def rendered() -> Rendered:
     """Finds one object of what `kubectl apply -k` would send."""
-    assert shutil.which("kubectl"), "kubectl is not there: run tools/setup --test"
-    done = subprocess.run(["kubectl", "kustomize", REPOSITORY / "deploy/kubernetes"], capture_output=True, text=True,
-                          env=base_environment(HOME="/nonexistent"), timeout=DEADLINE)  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    objects = list(yaml.safe_load_all(done.stdout))
+    objects = _render(".")
 
     def find(kind: str, name: str) -> dict[str, Any]:
         (found,) = [each for each in objects if each["kind"] == kind and each["metadata"]["name"] == name]
@@ -57,6 +67,57 @@ def test_kubelet_is_told_what_the_driver_needs(rendered: Rendered) -> None:
     assert spec["volumeLifecycleModes"] == ["Ephemeral"] and spec["tokenRequests"] == [{"audience": "mintfs"}]
     assert spec["attachRequired"] is False and spec["podInfoOnMount"] is True and spec["requiresRepublish"] is True
     assert spec["fsGroupPolicy"] == "None"
+
+
+@pytest.mark.parametrize("folder", FOLDERS)
+def test_each_folder_renders_and_its_parts_find_each_other(folder: str) -> None:
+    objects = _render(folder)
+    names = [(each["kind"], each["metadata"].get("namespace", ""), each["metadata"]["name"]) for each in objects]
+    assert len(set(names)) == len(names)
+    pods = [each["spec"]["template"] for each in objects if each["kind"] in ("Deployment", "DaemonSet")]
+    for each in objects:
+        selector = each.get("spec", {}).get("selector", each.get("spec", {}).get("podSelector", {}))
+        wanted = selector.get("matchLabels", selector) if isinstance(selector, dict) else {}
+        if each["kind"] in ("Service", "PodDisruptionBudget", "NetworkPolicy"):
+            found = [pod for pod in pods if wanted.items() <= pod["metadata"]["labels"].items()]
+            assert wanted and len(found) == 1, each["metadata"]["name"]
+    for spec in _pods(objects).values():
+        accounts = [name for kind, _, name in names if kind == "ServiceAccount"]
+        assert spec["serviceAccountName"] in accounts and spec["priorityClassName"].startswith("system-")
+        assert all(c["image"].startswith(("localhost/mintfs:", "registry.k8s.io/")) for c in spec["containers"])
+
+
+@pytest.mark.parametrize("folder", ["overlays/kind", "overlays/k3s"])
+def test_an_overlay_is_the_whole_with_images_that_were_loaded(folder: str) -> None:
+    overlay, base = _render(folder), _render(".")
+    assert [(e["kind"], e["metadata"]["name"]) for e in overlay] == [(e["kind"], e["metadata"]["name"]) for e in base]
+    for spec in _pods(overlay).values():
+        ours = [c for c in spec["containers"] if c["image"].startswith("localhost/mintfs:")]
+        assert ours and all(c["imagePullPolicy"] == "Never" for c in ours)
+
+
+def test_a_gateway_is_kept_from_what_a_cloud_tells_its_machines() -> None:
+    (policy,) = [each["spec"] for each in _render("gateway") if each["kind"] == "NetworkPolicy"]
+    assert set(policy["policyTypes"]) == {"Ingress", "Egress"}
+    names, rest = policy["egress"]
+    assert {(p["port"], p["protocol"]) for p in names["ports"]} == {(53, "UDP"), (53, "TCP")} and "to" not in names
+    blocks = {block["ipBlock"]["cidr"]: block["ipBlock"]["except"] for block in rest["to"]}
+    assert blocks == {"0.0.0.0/0": ["169.254.0.0/16"], "::/0": ["fe80::/10", "fd00:ec2::/32"]}
+
+
+def test_gateways_are_spread_and_restricted() -> None:
+    objects = _render("gateway")
+    (deployment,) = [each["spec"] for each in objects if each["kind"] == "Deployment"]
+    (budget,) = [each["spec"] for each in objects if each["kind"] == "PodDisruptionBudget"]
+    assert deployment["replicas"] > budget["minAvailable"] >= 1
+    spec = deployment["template"]["spec"]
+    assert spec["affinity"]["podAntiAffinity"] and spec["topologySpreadConstraints"]
+    assert spec["securityContext"]["runAsNonRoot"] and not spec.get("hostNetwork")
+    assert spec["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+    for container in spec["containers"]:
+        security = container["securityContext"]
+        assert security["capabilities"] == {"drop": ["ALL"]} and security["allowPrivilegeEscalation"] is False
+        assert security["readOnlyRootFilesystem"] is True and "privileged" not in security
 
 
 @pytest.mark.parametrize("name", ["mintfs-node", "mintfs-csi"])

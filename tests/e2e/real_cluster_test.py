@@ -290,7 +290,7 @@ def test_the_definition_refuses_a_changed_lease(start: Start, site: Site) -> Non
 
 def test_what_is_deployed_is_taken_whole(plane: ControlPlane) -> None:
     """Strictly validated, and the gateway by the restricted profile."""
-    for folder in (".", "gateway"):
+    for folder in (".", "gateway", "overlays/kind", "overlays/k3s"):
         plane.kubectl("apply", "--dry-run=server", "-k", REPOSITORY / "deploy/kubernetes" / folder)
     rendered = plane.kubectl("kustomize", REPOSITORY / "deploy/kubernetes/gateway").stdout
     (template,) = [each["spec"]["template"] for each in yaml.safe_load_all(rendered) if each["kind"] == "Deployment"]
