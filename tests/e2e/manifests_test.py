@@ -6,6 +6,7 @@ import os
 import shutil
 import signal
 import subprocess
+import tomllib
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
@@ -152,18 +153,32 @@ def test_the_driver_sees_the_mounts_of_the_daemon_and_kubelet_those_of_the_drive
     assert subprocess.run(command, capture_output=True, timeout=DEADLINE).returncode == 0
 
 
-def test_the_configuration_is_one(rendered: Rendered, tmp_path: Path, password: Path) -> None:
+def test_a_node_finds_the_gateways_and_proves_itself(rendered: Rendered, tmp_path: Path) -> None:
     text = rendered("ConfigMap", "mintfs-config")["data"]["mintfs.toml"]
     file = tmp_path / "mintfs.toml"
-    uncommented = text.replace("# [[", "[[").replace("# name ", "name ").replace("# address", "address").replace("# auth", "auth")
-    assert uncommented.count("#") == 1
-    for each in (text, uncommented.replace("/etc/mintfs/secrets/github", str(password))):
-        file.write_text(each)
-        done = subprocess.run([BUILD / "mintfs", "config", "check", file], capture_output=True, text=True, timeout=DEADLINE)
-        assert done.returncode == 0, done.stderr + done.stdout
-    service = rendered("Service", "connectors-proxy-service")["spec"]
-    assert service["internalTrafficPolicy"] == "Local" and service["ports"][0]["targetPort"] == 8418
-    assert 'listen = "0.0.0.0:8418"' in text and "connectors-proxy-service.connectors-system.svc" in text
+    file.write_text(text)
+    done = subprocess.run([BUILD / "mintfs", "config", "check", file], capture_output=True, text=True, timeout=DEADLINE)
+    assert done.returncode == 0, done.stderr + done.stdout
+    node = tomllib.loads(text)["node"]
+    service = rendered("Service", "mintfs-gateway")
+    (port,) = service["spec"]["ports"]
+    assert node["gateway"] == f"https://mintfs-gateway.connectors-system.svc:{port['port']}"
+    spec = rendered("DaemonSet", "mintfs-node")["spec"]["template"]["spec"]
+    (mount,) = [each for each in spec["containers"][0]["volumeMounts"] if each["name"] == "gateway"]
+    (volume,) = [each["projected"] for each in spec["volumes"] if each["name"] == "gateway"]
+    token, trust = volume["sources"]
+    assert token["serviceAccountToken"]["audience"] == "mintfs-gateway"
+    assert node["token_file"] == f"{mount['mountPath']}/{token['serviceAccountToken']['path']}"
+    assert trust["configMap"]["name"] == "mintfs-gateway-ca" and node["ca_file"] == f"{mount['mountPath']}/ca.crt"
+
+
+def test_a_node_may_ask_the_api_server_for_nothing_and_reads_no_secret(rendered: Rendered) -> None:
+    for each in rendered.all:  # type: ignore[attr-defined]
+        subjects = [subject["name"] for subject in each.get("subjects", [])]
+        assert "mintfs-node" not in subjects, each["metadata"]["name"]
+    for name in ("mintfs-node", "mintfs-csi"):
+        text = yaml.safe_dump(rendered("DaemonSet", name))
+        assert "secretName" not in text and "secretKeyRef" not in text
 
 
 @pytest.mark.root
@@ -178,7 +193,7 @@ def test_a_new_pod_takes_the_node_over_and_the_old_one_ends_without_harm(
     assert container["command"] == ["sh", "-c"]
     mintfs = start_mintfs(connector("git", server.url, password), ready=False)
     keeper = f"{KEEPER} --socket {tmp_path}/keeper.sock"
-    script = container["args"][0].replace("mintfs-keeper --", f"{keeper} -- ").replace("mintfsd --", f"{MINTFSD} --")
+    script = container["args"][0].replace("mintfs-keeper --", f"{keeper} -- ").replace("mintfsd --role node --", f"{MINTFSD} --")
     script = script.replace("/etc/mintfs/mintfs.toml", str(mintfs.config))
 
     with ExitStack() as pods:

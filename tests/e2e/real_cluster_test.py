@@ -55,8 +55,9 @@ def install(plane: ControlPlane) -> None:
     deploy = REPOSITORY / "deploy/kubernetes"
     plane.kubectl("apply", "-k", deploy / "crds")
     plane.kubectl("wait", "--for=condition=Established", "--timeout=60s", "crd", "--all")
+    plane.kubectl("apply", "-k", deploy / "namespace")
     plane.kubectl("apply", "-k", deploy / "gateway")
-    plane.kubectl("apply", "-f", deploy / "node/namespace.yaml")
+    plane.kubectl("apply", "-f", deploy / "node/account.yaml")
     plane.create("/api/v1/nodes", {"apiVersion": "v1", "kind": "Node", "metadata": {"name": "node-1"}})
     plane.create("/api/v1/nodes", {"apiVersion": "v1", "kind": "Node", "metadata": {"name": "node-2"}})
 
