@@ -1,4 +1,4 @@
-// The programs of a real control plane, for tests: kube-apiserver, kube-controller-manager and etcd. Nothing of it is
+// The programs of a real Kubernetes, for tests: its own and etcd. Nothing of it is
 // part of mintfs. tools/real-api-server builds them; the versions of the staging modules go with that of Kubernetes.
 module mintfs.invalid/real-api-server
 
