@@ -56,28 +56,13 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WholeCluster]:
 
 
 def install(cluster: WholeCluster) -> None:
-    cluster.kubectl("apply", "-k", DEPLOY / "crds")
-    cluster.kubectl("wait", "--for=condition=Established", "--timeout=60s", "crd", "--all")
-    cluster.kubectl("create", "namespace", SYSTEM)
-    certificate(cluster)
-    cluster.enter("sh", "-c", "umask 077; printf '1 %s %s\\n' \"$(date +%s)\" \"$(openssl rand -hex 32)\" >\"$0\"",
-                  cluster.root / "master-keys")  # fmt: skip
-    secret = ("-n", SYSTEM, "create", "secret")
-    cluster.kubectl(*secret, "generic", "mintfs-master-keys", f"--from-file={cluster.root / 'master-keys'}")
-    cluster.kubectl(*secret, "tls", "mintfs-gateway-tls", f"--cert={cluster.root / 'desk.pem'}",
-                    f"--key={cluster.root / 'desk.key'}")  # fmt: skip
-    cluster.kubectl("-n", SYSTEM, "create", "configmap", "mintfs-gateway-ca", f"--from-file=ca.crt={cluster.root / 'ca.pem'}")
+    for part in ("namespace", "crds"):
+        cluster.kubectl("apply", "-k", DEPLOY / part)
+    prepared = subprocess.run([DEPLOY / "prepare"], check=True, capture_output=True, text=True).stdout
+    cluster.kubectl("create", "-f", "-", text=prepared)
     cluster.kubectl("apply", "-f", "-", text=yaml.safe_dump_all(map(as_it_can_run_here, rendered())))
     for each in ("deployment/mintfs-gateway", "daemonset/mintfs-node", "daemonset/mintfs-csi"):
         cluster.kubectl("-n", SYSTEM, "rollout", "status", "--timeout=180s", each)
-
-
-def certificate(cluster: WholeCluster) -> None:
-    at = cluster.root
-    subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2",
-                    "-subj", "/CN=gateway", "-addext", f"subjectAltName=DNS:mintfs-gateway.{SYSTEM}.svc", "-addext",
-                    "basicConstraints=critical,CA:FALSE", "-CA", at / "ca.pem", "-CAkey", at / "ca.key", "-keyout",
-                    at / "desk.key", "-out", at / "desk.pem"], check=True, capture_output=True)  # fmt: skip
 
 
 def rendered() -> Iterator[Object]:
