@@ -106,12 +106,10 @@ LeasePtr LeaseTable::put(Lease lease, const MasterKeys& keys) {
   return shared;
 }
 
-std::size_t LeaseTable::count_label(const std::string& key, std::string_view value) {
+std::size_t LeaseTable::count_of_pod(std::string_view uid) {
   auto entries = entries_.lock();
-  return static_cast<std::size_t>(std::count_if(entries->by_id.begin(), entries->by_id.end(), [&](const auto& each) {
-    const auto found = each.second->labels.find(key);
-    return found != each.second->labels.end() && found->second == value;
-  }));
+  const auto found = entries->per_pod.find(uid);
+  return found == entries->per_pod.end() ? 0 : found->second;
 }
 
 LeasePtr LeaseTable::remove(std::string_view id) {
@@ -142,9 +140,8 @@ std::vector<LeasePtr> LeaseTable::remove_expired(Time now) {
   std::vector<LeasePtr> expired;
   {
     auto entries = entries_.lock();
-    for (const auto& [id, lease] : entries->by_id)
-      if (lease->expires <= now) expired.push_back(lease);
-    for (const auto& lease : expired) take(*entries, lease->id);
+    while (!entries->by_end.empty() && entries->by_end.begin()->first <= now)
+      expired.push_back(take(*entries, entries->by_serial.at(entries->by_end.begin()->second)->id));
   }
   for (const auto& lease : expired) remove_file(lease->id);
   std::set<std::string> again;
@@ -208,6 +205,8 @@ std::size_t LeaseTable::size() { return entries_.lock()->by_id.size(); }
 void LeaseTable::insert(Entries& entries, LeasePtr lease) {
   entries.last_serial = std::max(entries.last_serial, lease->serial);
   ++entries.per_opener[lease->opener];
+  if (const auto pod = lease->labels.find(kPodUid); pod != lease->labels.end()) ++entries.per_pod[pod->second];
+  entries.by_end.emplace(lease->expires, lease->serial);
   entries.by_serial.emplace(lease->serial, lease);
   const std::string_view id = lease->id;
   entries.by_id.emplace(id, std::move(lease));
@@ -219,7 +218,10 @@ LeasePtr LeaseTable::take(Entries& entries, std::string_view id) {
   LeasePtr lease = found->second;
   entries.by_id.erase(found);
   entries.by_serial.erase(lease->serial);
+  entries.by_end.erase({lease->expires, lease->serial});
   if (--entries.per_opener[lease->opener] == 0) entries.per_opener.erase(lease->opener);
+  if (const auto pod = lease->labels.find(kPodUid); pod != lease->labels.end())
+    if (const auto count = entries.per_pod.find(pod->second); --count->second == 0) entries.per_pod.erase(count);
   return lease;
 }
 

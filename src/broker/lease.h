@@ -4,6 +4,7 @@
 // returns and removed before close returns. One that gateways have granted has its key in it, which is what no other
 // file and no other process of this machine has. A lease never changes after it was opened, so readers
 // on any thread share it without a lock; to live longer, it is replaced by one that differs in its end alone.
+// A gateway holds those of a whole cluster: nothing that is done for each request or each second walks all.
 #pragma once
 
 #include "broker/cgroup.h"
@@ -27,6 +28,7 @@
 #include <string>
 #include <string_view>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 #include <sys/types.h>
@@ -34,6 +36,7 @@
 namespace mintfs::broker {
 
 inline constexpr std::size_t kLeaseIdSize = 26;
+inline constexpr const char* kPodUid = "pod_uid";  // the label of who a lease belongs to in a cluster
 
 struct Lease {
   // A process whose end closes the lease; start time tells a reused pid (clock ticks since boot,
@@ -98,8 +101,8 @@ class LeaseTable {
 
   // Makes it visible, in place of one with its id, without a file. Null where its key is not known.
   LeasePtr put(Lease lease, const MasterKeys& keys);
-  // How many have this label.
-  std::size_t count_label(const std::string& key, std::string_view value);
+  // How many are of the pod with this uid, by the label kPodUid.
+  std::size_t count_of_pod(std::string_view uid);
 
   // Removes entry and file; null when there was none.
   LeasePtr remove(std::string_view id);
@@ -130,6 +133,8 @@ class LeaseTable {
     std::unordered_map<std::string_view, LeasePtr> by_id;  // the keys are the leases' own ids
     std::unordered_map<std::uint64_t, LeasePtr> by_serial;
     std::unordered_map<uid_t, std::uint32_t> per_opener;
+    std::map<std::string, std::uint32_t, std::less<>> per_pod;  // by uid
+    std::set<std::pair<Time, std::uint64_t>> by_end;            // with the serial
     std::uint64_t last_serial = 0;
   };
   static void insert(Entries& entries, LeasePtr lease);

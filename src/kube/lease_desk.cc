@@ -53,7 +53,7 @@ broker::Lease to_lease(const ConnectorLease& object) {
   lease.id = object.id;
   lease.subject = "pod:" + object.space + "/" + object.pod;
   lease.pod = true;
-  lease.labels = {{"node", object.node}, {"pod", object.pod}, {"pod_uid", object.pod_uid}};
+  lease.labels = {{"node", object.node}, {"pod", object.pod}, {broker::kPodUid, object.pod_uid}};
   lease.connectors = object.connectors;
   lease.rights.operations = object.operations;
   for (const auto& pattern : object.repositories) lease.rights.repositories.emplace_back(pattern);
@@ -136,9 +136,7 @@ asio::awaitable<std::optional<DeskAnswer>> LeaseDesk::allow(const PodIdentity& p
   co_return std::nullopt;
 }
 
-std::size_t LeaseDesk::leases_of(const PodIdentity& pod) const {
-  return broker_.leases().count_label("pod_uid", pod.pod_uid);
-}
+std::size_t LeaseDesk::leases_of(const PodIdentity& pod) const { return broker_.leases().count_of_pod(pod.pod_uid); }
 
 ConnectorLease LeaseDesk::describe(const PodIdentity& pod, const Request& request) const {
   const broker::Time now = broker_.clock().now();

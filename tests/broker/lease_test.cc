@@ -49,6 +49,29 @@ class Leases : public testing::Test {
   LeaseTable table{files};
 };
 
+TEST_F(Leases, AreCountedForTheirPodAndEndInTheirOrder) {
+  LeaseTable cluster;
+  const auto put = [&](std::uint32_t n, const std::string& pod, std::chrono::hours life) {
+    Lease lease = describe(n);
+    lease.labels = {{kPodUid, pod}};
+    lease.expires = clock.now() + life;
+    return cluster.put(std::move(lease), keys);
+  };
+  const auto first = put(1, "p1", 3h), second = put(2, "p1", 1h), other = put(3, "p2", 2h);
+  put(1, "p1", 4h);  // renewed: not another one
+  EXPECT_EQ(cluster.count_of_pod("p1"), 2u);
+  EXPECT_EQ(cluster.count_of_pod("p2"), 1u);
+  EXPECT_EQ(cluster.count_of_pod("p3"), 0u);
+  EXPECT_THAT(cluster.remove_expired(clock.now() + 59min), IsEmpty());
+  EXPECT_THAT(cluster.remove_expired(clock.now() + 2h), ElementsAre(second, other));
+  EXPECT_EQ(cluster.count_of_pod("p1"), 1u);
+  EXPECT_EQ(cluster.count_of_pod("p2"), 0u);
+  EXPECT_THAT(cluster.remove_expired(clock.now() + 3h), IsEmpty());
+  EXPECT_NE(cluster.remove(first->id), nullptr);
+  EXPECT_EQ(cluster.count_of_pod("p1"), 0u);
+  EXPECT_EQ(cluster.size(), 0u);
+}
+
 TEST_F(Leases, ExistOnDiskAndInMemoryOrNotAtAll) {
   const LeasePtr lease = table.add(describe(1), kPlenty).value();
   EXPECT_EQ(table.find(lease->id), lease);
