@@ -307,6 +307,20 @@ def test_what_is_deployed_is_taken_whole(plane: ControlPlane) -> None:
     assert plane.ask("POST", "/api/v1/namespaces/restricted/pods?dryRun=All", pod).status == 403
 
 
+def test_gateways_do_not_queue_behind_everybody(plane: ControlPlane) -> None:
+    def level(pod: str, account: str) -> str:
+        token = plane.token_of(plane.run_pod("connectors-system", pod, account, "node-1"))
+        answer = plane.ask("GET", "/api/v1/secrets?limit=1" if account == "mintfs-gateway" else "/version", token=token)
+        plane.delete(f"/api/v1/namespaces/connectors-system/pods/{pod}")
+        assert answer.status == 200, answer
+        return answer.headers["X-Kubernetes-Pf-Prioritylevel-Uid"]
+
+    levels = "/apis/flowcontrol.apiserver.k8s.io/v1/prioritylevelconfigurations"
+    high = (plane.get(f"{levels}/workload-high") or {})["metadata"]["uid"]
+    assert level("asks", "mintfs-gateway") == high
+    assert level("other", "mintfs-node") != high
+
+
 def test_a_quiet_cluster_stays_confirmed(tmp_path: Path, authority: Authority) -> None:
     """No lease was ever opened, and for longer than a gateway trusts an old picture nothing happens."""
     plane = ControlPlane(real_cluster.programs() or Path(), tmp_path / "plane", authority)

@@ -14,8 +14,8 @@ import ssl
 import subprocess
 import urllib.error
 import urllib.request
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +32,7 @@ NOTHING_LEFT = ("--controllers=garbage-collector-controller", "--leader-elect=fa
 class Answer:
     status: int
     body: Object
+    headers: Mapping[str, str] = field(default_factory=dict)
 
 
 class ControlPlane:
@@ -126,7 +127,7 @@ class ControlPlane:
                                              urllib.request.ProxyHandler({}))  # fmt: skip
         try:
             with opener.open(request, timeout=60) as answer:
-                return Answer(answer.status, _object(answer.read()))
+                return Answer(answer.status, _object(answer.read()), dict(answer.headers))
         except urllib.error.HTTPError as error:
             with error:
                 return Answer(error.code, _object(error.read()))
