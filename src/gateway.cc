@@ -76,7 +76,7 @@ Gateway::Gateway(broker::Config config, broker::ServiceManager& manager, spdlog:
       manager_(manager),
       log_(log),
       signals_(context_, SIGTERM, SIGINT, SIGHUP),
-      keys_(with_master_keys(config_.daemon.state_dir), clock_),
+      keys_(with_master_keys(config_.daemon.state_dir), clock_, config_.kubernetes.key_wait),
       audit_(config_.audit.file, clock_),
       tls_({config_.proxy.tls_certificate, config_.proxy.tls_key, config_.proxy.tls_ca}),
       listeners_(proxy::listen_on(config_.proxy.listen, {})),

@@ -35,6 +35,7 @@ void read_kubernetes(Section& section, Config& config) {
       section.fail_at("node_account", "must be a service account as NAMESPACE/NAME");
     kubernetes.node_account = *account;
   }
+  section.duration("key_wait", kubernetes.key_wait);
 }
 
 void read_node(Section& section, Config& config) {

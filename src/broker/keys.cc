@@ -65,7 +65,8 @@ std::string_view take_word(std::string_view& line) {
 
 }  // namespace
 
-MasterKeys::MasterKeys(const std::filesystem::path& state_dir, const Clock& clock) : file_(state_dir / "master-keys") {
+MasterKeys::MasterKeys(const std::filesystem::path& state_dir, const Clock& clock, std::chrono::seconds wait)
+    : file_(state_dir / "master-keys"), clock_(&clock), wait_(wait) {
   std::error_code error;
   const bool present = std::filesystem::exists(file_, error);
   // Only a file that is surely not there is made: a new key ends all leases.
@@ -85,6 +86,7 @@ MasterKeys::MasterKeys(const std::filesystem::path& state_dir, const Clock& cloc
     masters.push_back({1, seconds(clock.now()), random_key()});
     store(masters);
   }
+  for (Master& master : masters) master.signs_from = master.created + wait_.count();
   masters_.lock()->swap(masters);
 }
 
@@ -115,13 +117,24 @@ bool MasterKeys::refresh() {
   if (version == read_) return false;
   read_ = version;
   Masters masters = read(file_);
-  masters_.lock()->swap(masters);
+  auto known = masters_.lock();
+  for (Master& master : masters) {
+    const auto same = [&](const Master& each) { return each.kid == master.kid; };
+    const auto former = std::find_if(known->begin(), known->end(), same);
+    // Its line may name any time; that others have seen it as well, ours alone tells.
+    master.signs_from = former != known->end() ? former->signs_from : seconds(clock_->now()) + wait_.count();
+  }
+  known->swap(masters);
   return true;
 }
 
 std::uint32_t MasterKeys::current() const {
+  const std::int64_t now = clock_ == nullptr ? 0 : seconds(clock_->now());
   auto masters = masters_.lock();
-  return masters->empty() ? 0 : masters->back().kid;
+  if (masters->empty()) return 0;
+  const auto newest =
+      std::find_if(masters->rbegin(), masters->rend(), [&](const Master& m) { return m.signs_from <= now; });
+  return newest == masters->rend() ? masters->front().kid : newest->kid;
 }
 
 std::optional<LeaseKey> MasterKeys::derive(std::uint32_t kid, std::string_view lease_id) const {
@@ -158,7 +171,7 @@ bool MasterKeys::rotate(Time now, std::chrono::seconds period, std::chrono::seco
       // A version signs until the next one is made; after that its leases live for `overlap` at most.
       const auto successor = each + 1;
       if (successor != masters->end() && at - successor->created > overlap.count()) continue;
-      next.push_back({each->kid, each->created, each->key.clone()});
+      next.push_back({each->kid, each->created, each->key.clone(), each->signs_from});
     }
   }
   next.push_back({next.back().kid + 1, at, random_key()});

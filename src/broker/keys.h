@@ -44,8 +44,9 @@ class MasterKeys {
  public:
   // Reads <state_dir>/master-keys or makes it, and the directory (0700), where it is missing. Throws
   // std::runtime_error with one sentence: not writable, malformed, readable by others, disk full
-  // (then nothing is left behind).
-  MasterKeys(const std::filesystem::path& state_dir, const Clock& clock);
+  // (then nothing is left behind). Where others read the same file, a new version signs only `wait` after it was
+  // seen here, or at the start after the time that its line names: by then they all can check what it signed.
+  MasterKeys(const std::filesystem::path& state_dir, const Clock& clock, std::chrono::seconds wait = {});
 
   // None: of a node, whose leases bring their keys. It derives nothing.
   explicit MasterKeys(const Clock&) {}
@@ -55,7 +56,7 @@ class MasterKeys {
   // constructor; then the keys are as before. One caller at a time.
   bool refresh();
 
-  // The version that signs new leases; 0 where there is none.
+  // The version that signs new leases: the newest that has waited, or else the oldest; 0 where there is none.
   std::uint32_t current() const;
   // Nothing when the version is not known. Not cheap (a few microseconds): keep the result with the
   // lease. Throws std::runtime_error when OpenSSL fails or `lease_id` is over 512 bytes.
@@ -71,12 +72,15 @@ class MasterKeys {
     std::uint32_t kid;
     std::int64_t created;  // seconds since the epoch
     Secret key;
+    std::int64_t signs_from = 0;
   };
   using Masters = std::vector<Master>;  // oldest first
   static Masters read(const std::filesystem::path& file);
   void store(const Masters& masters) const;
 
   std::filesystem::path file_;
+  const Clock* clock_ = nullptr;  // null: of a node
+  std::chrono::seconds wait_{0};
   FileVersion read_;  // what refresh() last looked at
   mutable Sync<Masters> masters_;
 };

@@ -1,5 +1,7 @@
 #include "broker/keys.h"
 
+#include "broker/state_file.h"
+
 #include "parts.h"
 
 #include <gmock/gmock.h>
@@ -164,6 +166,37 @@ TEST_F(Keys, RotateWithOverlap) {
   EXPECT_EQ(keys.current(), 3u);
   EXPECT_EQ(key(keys, 1), "") << "superseded ten days ago";
   EXPECT_NE(key(keys, 2), "") << "superseded only now";
+}
+
+TEST_F(Keys, ThatOthersReadTooSignOnlyWhenTheyAllHaveReadThem) {
+  const auto write = [&](const std::string& lines) { write_file_atomically(state / "master-keys", lines, 0600, true); };
+  const auto line = [&](int kid, Time created) {
+    const auto time = std::chrono::duration_cast<std::chrono::seconds>(created.time_since_epoch()).count();
+    return std::to_string(kid) + " " + std::to_string(time) + " " + std::string(64, static_cast<char>('0' + kid)) +
+           "\n";
+  };
+  directory.make("state", 0700);
+  const std::string first = line(1, clock.now());
+  write(first);
+  MasterKeys keys(state, clock, 150s);
+  EXPECT_EQ(keys.current(), 1u) << "there is no other";
+  clock.advance(1h);
+  write(first + line(2, clock.now() - 24h));  // whatever its line says
+  ASSERT_TRUE(keys.refresh());
+  EXPECT_TRUE(keys.derive(2, "a")) << "it is taken at once";
+  EXPECT_EQ(keys.current(), 1u);
+  clock.advance(149s);
+  write(first + line(2, clock.now()));  // touched once more: it does not begin anew
+  ASSERT_TRUE(keys.refresh());
+  EXPECT_EQ(keys.current(), 1u);
+  clock.advance(1s);
+  EXPECT_EQ(keys.current(), 2u);
+
+  write(first + line(2, clock.now() - 149s));
+  const MasterKeys restarted(state, clock, 150s);
+  EXPECT_EQ(restarted.current(), 1u);
+  clock.advance(1s);
+  EXPECT_EQ(restarted.current(), 2u);
 }
 
 TEST_F(Keys, StayAsLongAsALeaseMayUseThem) {

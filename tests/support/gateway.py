@@ -144,7 +144,8 @@ class Gateway(Daemon):
         super().__init__(root, arguments=["--role", "gateway"], wrapper=[*(_on(host) if host else ()), *(_in_a_pod(api, account) if account else ())],
                          kubernetes={
             **where, "listen": f"127.0.0.1:{self.desk_port}",
-            "tls_certificate": str(certificate.certificate), "tls_key": str(certificate.key), **kubernetes},
+            "tls_certificate": str(certificate.certificate), "tls_key": str(certificate.key), "key_wait": "1s",
+            **kubernetes},
             admin={"listen": f"unix:{root / 'admin.sock'}"},
             proxy={**({"url": audience} if audience else {}), **(proxy or {})})  # fmt: skip
 
