@@ -1,5 +1,7 @@
 #include "daemon.h"
 
+#include "broker/job_place.h"
+
 #include <spdlog/spdlog.h>
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/detached.hpp>
@@ -53,7 +55,8 @@ Daemon::Daemon(broker::Config config, Start start, broker::ServiceManager& manag
                .default_ttl = config_.lease.default_ttl,
                .max_ttl = config_.lease.max_ttl,
                .max_per_user = config_.lease.max_per_user,
-               .bind_cgroup = config_.lease.bind_cgroup},
+               .bind_cgroup = config_.lease.bind_cgroup,
+               .other_urls = broker::other_urls(config_.proxy.other_urls, config_.proxy.listen)},
               keys_, leases_, audit_, clock_, make_connectors(config_)),
       helper_stores_(context_, broker_, config_.daemon.state_dir / "helpers",
                      [this](const std::string& sentence) { warn(sentence); }),

@@ -46,7 +46,9 @@ LeaseTerms Broker::terms(const FileConfigs& files) const {
           .default_ttl = options_.default_ttl,
           .max_ttl = options_.max_ttl,
           .bind_cgroup = options_.bind_cgroup,
-          .files = files};
+          .files = files,
+          .audience = options_.audience,
+          .other_urls = options_.other_urls};
 }
 
 Result<Lease> Broker::describe(const Caller& caller, const LeaseRequest& request, std::string& detail) const {
@@ -87,6 +89,10 @@ Result<Lease> Broker::describe_grant(const Caller& caller, const LeaseRequest& r
   const FileConfigsPtr defined = files();
   Result<Lease> lease = describe_lease(caller, request, terms(*defined), detail);
   if (!lease) return lease;
+  if (!lease->proxy_url.empty()) {
+    detail = "Gateways say by which URL they are reached; leave 'proxy_url' out.";
+    return Errc::lease_malformed;
+  }
   if (grant.subject != lease->subject) {
     detail = "The token is of '" + grant.subject + "', and the lease is asked for '" + lease->subject + "'.";
     return Errc::lease_denied;
@@ -379,6 +385,12 @@ void Broker::note_refusal(Errc error, const Access& access, const Lease* lease, 
   }
   write_access("refuse", access, record);
   refusals_[error].add();
+}
+
+bool Broker::may_be_told(const Lease& lease) const {
+  const auto& urls = options_.other_urls;
+  return lease.proxy_url.empty() || lease.proxy_url == options_.audience ||
+         std::find(urls.begin(), urls.end(), lease.proxy_url) != urls.end();
 }
 
 ConnectorsPtr Broker::connectors() const { return *connectors_.lock(); }

@@ -73,7 +73,8 @@ class Broker {
     std::chrono::seconds default_ttl;
     std::chrono::seconds max_ttl;
     std::uint32_t max_per_user = 256;
-    bool bind_cgroup = false;  // a lease that names no cgroup is bound to its opener's
+    bool bind_cgroup = false;               // a lease that names no cgroup is bound to its opener's
+    std::vector<std::string> other_urls{};  // of the proxy, which a lease may ask to be told; see broker/job_place.h
   };
 
   Broker(Options options, MasterKeys& keys, LeaseTable& leases, AuditLog& audit, const Clock& clock,
@@ -161,6 +162,13 @@ class Broker {
   const std::string& audience_of(const Lease& lease) const {
     return lease.grant ? lease.grant->audience : options_.audience;
   }
+  // By which this lease's job reaches the proxy. Tokens are for the audience whatever it is: it says where they go, and
+  // the audience who takes them.
+  const std::string& proxy_url(const Lease& lease) const {
+    return lease.proxy_url.empty() ? audience_of(lease) : lease.proxy_url;
+  }
+  // Whether the configuration still gives that URL out: the lease may be from before a restart.
+  bool may_be_told(const Lease& lease) const;
   // PEM of whom clients must trust to reach the proxy by https; null: their own authorities will do.
   using Authorities = std::shared_ptr<const std::string>;
   void set_authorities(Authorities authorities) { *authorities_.lock() = std::move(authorities); }

@@ -130,6 +130,7 @@ struct Config {
   struct {
     std::vector<ListenAddress> listen{ListenAddress{}};
     std::string url;                        // empty: the first that is not a Unix socket
+    std::vector<std::string> other_urls;    // what a lease may ask to be told in its place
     std::string egress = "environment";     // "none", or the http proxy by which upstreams are reached
     std::filesystem::path tls_certificate;  // PEM, the server's own first, then its issuers
     std::filesystem::path tls_key;

@@ -10,6 +10,7 @@ namespace mintfs::broker {
 namespace {
 
 constexpr std::size_t kMaxListeners = 16;
+constexpr std::size_t kMaxOtherUrls = 64;
 
 void read_tls(Section& section, Config& config) {
   auto& proxy = config.proxy;
@@ -61,6 +62,15 @@ void read_proxy(Section& section, Config& config) {
     if (!url) section.fail_at("url", "must be an http or https URL without user name, query and fragment");
     proxy.url = url->text();
   }
+  section.texts("other_urls", [&](const std::string& text, const toml::node& node) {
+    const auto url = Address::parse(text);
+    if (!url)
+      section.fail(node, "other_urls",
+                   "'" + text + "' must be an http or https URL without user name, query and fragment");
+    if (proxy.other_urls.size() >= kMaxOtherUrls)
+      section.fail(node, "other_urls", "is one too many; there may be " + std::to_string(kMaxOtherUrls));
+    proxy.other_urls.push_back(url->text());
+  });
   const auto is_unix = [](const ListenAddress& address) { return address.is_unix(); };
   if (proxy.url.empty() && std::all_of(proxy.listen.begin(), proxy.listen.end(), is_unix))
     section.fail_at("listen", "is a Unix socket only; say what git is told by 'url'");

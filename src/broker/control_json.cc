@@ -1,5 +1,6 @@
 #include "broker/control_json.h"
 
+#include "broker/job_place.h"
 #include "broker/secret_json.h"
 #include "broker/system_helper.h"
 
@@ -170,6 +171,18 @@ bool read_credential_store(const json::value& value, const Caller&, LeaseRequest
   return is_system_helper(request.credential_store);
 }
 
+bool read_proxy_url(const json::value& value, const Caller&, LeaseRequest& request) {
+  if (!value.is_string()) return false;
+  request.proxy_url = text(value.get_string());
+  return Address::parse(request.proxy_url).has_value();
+}
+
+bool read_seen_at(const json::value& value, const Caller&, LeaseRequest& request) {
+  if (!value.is_string()) return false;
+  request.seen_at = text(value.get_string());
+  return is_seen_path(request.seen_at);
+}
+
 struct Member {
   std::string_view name;
   bool (*read)(const json::value& value, const Caller& caller, LeaseRequest& request);
@@ -193,6 +206,8 @@ constexpr std::array kMembers = {
     Member{"pod_token", read_pod_token, "the pod's service account token"},
     Member{"token_ttl", read_token_ttl, "a duration such as \"10m\" or a number of seconds"},
     Member{"credential_store", read_credential_store, kSystemHelpers},
+    Member{"proxy_url", read_proxy_url, "a URL of the proxy's such as \"http://10.88.0.1:8418\""},
+    Member{"seen_at", read_seen_at, "an absolute path such as \"/run/git\" of letters, digits and \"-._~@+\""},
 };
 
 // All of them are strings.
@@ -341,11 +356,12 @@ json::object to_json(const Lease& lease, const std::filesystem::path& mount, con
       {"opened", to_rfc3339(lease.opened)},
       {"expires", to_rfc3339(lease.expires)},
   };
+  const std::filesystem::path seen_at = lease.seen_at.empty() ? mount / lease.id : std::filesystem::path(lease.seen_at);
   json::object variables;
   for (const auto& name : lease.view()) {
     const auto file = files.find(name);
     if (file != files.end() && !file->second->variable.empty())
-      variables[file->second->variable] = (mount / lease.id / file->second->path).string();
+      variables[file->second->variable] = (seen_at / file->second->path).string();
   }
   if (!variables.empty()) object["variables"] = std::move(variables);
   if (lease.process.pid != 0) object["pid"] = lease.process.pid;
@@ -353,6 +369,8 @@ json::object to_json(const Lease& lease, const std::filesystem::path& mount, con
   if (lease.cgroup) object["cgroup"] = lease.cgroup->text();
   if (lease.pod) object["pod"] = true;
   if (lease.token_ttl.count() != 0) object["token_ttl_seconds"] = lease.token_ttl.count();
+  if (!lease.proxy_url.empty()) object["proxy_url"] = lease.proxy_url;
+  if (!lease.seen_at.empty()) object["seen_at"] = lease.seen_at;
   if (lease.exact_protocol) object["exact_protocol"] = true;
   if (!lease.credential_store.empty()) object["credential_store"] = lease.credential_store;
   return object;

@@ -75,7 +75,7 @@ ControlAnswer CredentialApi::get(const Lease& lease, CredentialRequest& request)
   const CredentialPattern& where = request.credential.where;
   if (!where.protocol || !where.host)
     return refuse(Errc::request_malformed, &lease, "'protocol' and 'host' are needed to get a credential.");
-  if (is_at_proxy(broker_.audience_of(lease), where)) return mint(lease, request);
+  if (proxy_at(lease, where) != nullptr) return mint(lease, request);
   auto found = credentials_.find(lease, where, request.authtype);
   if (!found) return {.status = kNoContent};
   if (!request.authtype) found->credential.reset();
@@ -83,8 +83,16 @@ ControlAnswer CredentialApi::get(const Lease& lease, CredentialRequest& request)
   return reply(to_json(*found, To::keep));
 }
 
+// By which of the proxy's URLs it is asked for; null: it is not.
+const std::string* CredentialApi::proxy_at(const Lease& lease, const CredentialPattern& where) const {
+  const std::string& told = broker_.proxy_url(lease);
+  if (broker_.may_be_told(lease) && is_at_proxy(told, where)) return &told;
+  const std::string& audience = broker_.audience_of(lease);
+  return is_at_proxy(audience, where) ? &audience : nullptr;
+}
+
 ControlAnswer CredentialApi::mint(const Lease& lease, const CredentialRequest& request) {
-  const auto name = connector_at(broker_.audience_of(lease), request.credential.where, lease);
+  const auto name = connector_at(*proxy_at(lease, request.credential.where), request.credential.where, lease);
   if (!name || !broker_.connectors_of(lease)->contains(*name)) return {.status = kNoContent};
   JobCredential minted;
   minted.expires = broker_.token_expiry(lease);  // before: never later than it is
@@ -109,7 +117,7 @@ ControlAnswer CredentialApi::store(const Lease& lease, CredentialRequest& reques
   if (!credential.where.protocol || !credential.where.host || !credential.is_complete())
     return refuse(Errc::request_malformed, &lease,
                   "What is stored has 'protocol', 'host', and a user's password or an authtype's credential.");
-  if (is_at_proxy(broker_.audience_of(lease), credential.where)) return {.status = kNoContent};
+  if (proxy_at(lease, credential.where) != nullptr) return {.status = kNoContent};
   if (!lease.credential_store.empty())
     return refuse(Errc::lease_denied, &lease, "What this lease's job stores is kept elsewhere: ask for the 'place'.");
   if (const auto stored = credentials_.store(lease, std::move(credential)); !stored)
@@ -131,7 +139,7 @@ ControlAnswer CredentialApi::erase(const Lease& lease, CredentialRequest& reques
 // Nothing where the other verbs are to be asked.
 ControlAnswer CredentialApi::place(const Caller& caller, const Lease& lease, CredentialRequest& request) {
   const CredentialPattern& where = request.credential.where;
-  if (lease.credential_store.empty() || is_at_proxy(broker_.audience_of(lease), where)) return {.status = kNoContent};
+  if (lease.credential_store.empty() || proxy_at(lease, where) != nullptr) return {.status = kNoContent};
   if (caller.uid != lease.uid) return refuse(Errc::lease_denied, &lease, kNotFollowed);
   std::vector<CredentialPattern> places;
   if (request.stores) {

@@ -28,6 +28,7 @@ class CredentialApi {
 
  private:
   ControlAnswer get(const Lease& lease, CredentialRequest& request);
+  const std::string* proxy_at(const Lease& lease, const CredentialPattern& where) const;
   ControlAnswer mint(const Lease& lease, const CredentialRequest& request);
   ControlAnswer store(const Lease& lease, CredentialRequest& request);
   ControlAnswer erase(const Lease& lease, CredentialRequest& request);

@@ -1,6 +1,7 @@
 #include "broker/lease_file.h"
 
 #include "broker/encoding.h"
+#include "broker/job_place.h"
 #include "broker/secret_json.h"
 #include "broker/state_file.h"
 #include "broker/system_helper.h"
@@ -25,11 +26,13 @@ constexpr std::int64_t kVersionWithOrigins = 3;         // and with or without r
 constexpr std::int64_t kVersionWithTokenTtl = 4;        // and with or without both
 constexpr std::int64_t kVersionWithConfigurations = 5;  // and with or without those
 constexpr std::int64_t kVersionWithGrant = 6;           // and with or without all of them
+constexpr std::int64_t kVersionWithPlace = 7;           // and with or without any
 
 // The least that knows all that is in it.
 std::int64_t version_for(bool has_references, bool has_origins, bool has_token_ttl, bool has_configurations,
-                         bool has_grant) {
-  return has_grant            ? kVersionWithGrant
+                         bool has_grant, bool has_place) {
+  return has_place            ? kVersionWithPlace
+         : has_grant          ? kVersionWithGrant
          : has_configurations ? kVersionWithConfigurations
          : has_token_ttl      ? kVersionWithTokenTtl
          : has_origins        ? kVersionWithOrigins
@@ -141,13 +144,20 @@ Lease parse(const json::object& object) {
   const auto* origins = object.if_contains("origins");
   const auto* token_ttl = object.if_contains("token_ttl");
   const auto* configurations = object.if_contains("configurations");
+  const auto* proxy_url = object.if_contains("proxy_url");
+  const auto* seen_at = object.if_contains("seen_at");
   if (object.at("version").as_int64() != version_for(object.if_contains("refs") != nullptr, origins != nullptr,
                                                      token_ttl != nullptr, configurations != nullptr,
-                                                     object.if_contains("grant") != nullptr))
+                                                     object.if_contains("grant") != nullptr,
+                                                     proxy_url != nullptr || seen_at != nullptr))
     throw std::runtime_error("its version does not fit");
   Lease lease;
   if (configurations != nullptr) lease.configurations = read_configurations(*configurations);
   if (origins != nullptr) lease.origins = read_origins(*origins);
+  if (proxy_url != nullptr) lease.proxy_url = text(*proxy_url);
+  if (seen_at != nullptr) lease.seen_at = text(*seen_at);
+  if (proxy_url != nullptr && !Address::parse(lease.proxy_url)) throw std::runtime_error("its proxy_url is malformed");
+  if (seen_at != nullptr && !is_seen_path(lease.seen_at)) throw std::runtime_error("its seen_at is malformed");
   lease.id = text(object.at("id"));
   lease.serial = object.at("serial").to_number<std::uint64_t>();
   lease.uid = object.at("uid").to_number<uid_t>();
@@ -206,7 +216,8 @@ void write_lease_file(const std::filesystem::path& file, const Lease& lease) {
   json::object object = secret_object();
   object = {
       {"version", version_for(!references.empty(), lease.origins != nullptr, lease.token_ttl.count() != 0,
-                              !lease.configurations.empty(), lease.grant != nullptr)},
+                              !lease.configurations.empty(), lease.grant != nullptr,
+                              !lease.proxy_url.empty() || !lease.seen_at.empty())},
       {"id", lease.id},
       {"serial", lease.serial},
       {"uid", lease.uid},
@@ -232,6 +243,8 @@ void write_lease_file(const std::filesystem::path& file, const Lease& lease) {
   if (lease.pod) object["pod"] = true;  // an older mintfsd takes it for root's alone
   if (!lease.configurations.empty())
     object["configurations"] = json::array(lease.configurations.begin(), lease.configurations.end());
+  if (!lease.proxy_url.empty()) object["proxy_url"] = lease.proxy_url;
+  if (!lease.seen_at.empty()) object["seen_at"] = lease.seen_at;
   if (lease.exact_protocol) object["exact_protocol"] = true;
   if (!lease.credential_store.empty()) object["credential_store"] = lease.credential_store;
   if (lease.cgroup) {
@@ -248,7 +261,7 @@ Lease read_lease_file(const std::filesystem::path& file) {
   if (!value || !value->is_object()) throw std::runtime_error("it is not a JSON object");
   const auto* version = value->as_object().if_contains("version");
   if (version == nullptr || !version->is_int64() || version->as_int64() < kVersion ||
-      version->as_int64() > kVersionWithGrant)
+      version->as_int64() > kVersionWithPlace)
     throw std::runtime_error("it was written by another version of mintfsd");
   try {
     return parse(value->as_object());

@@ -2,6 +2,7 @@
 
 #include "broker/claims.h"
 #include "broker/helper_stores.h"
+#include "broker/job_place.h"
 #include "broker/process_watch.h"
 
 #include <algorithm>
@@ -89,6 +90,8 @@ bool is_well_formed(const LeaseRequest& request, std::string& detail) {
     detail = "The process to bind to is not visible to the daemon.";
   if (request.pod && !is_pod(*request.pod)) detail = "A pod is named 'namespace/name'.";
   if (request.pod && request.uid) detail = "A pod's lease is for whoever runs in it; leave 'uid' out.";
+  if (!request.seen_at.empty() && !is_seen_path(request.seen_at))
+    detail = "A view is seen at an absolute path such as '/run/git' of letters, digits and '-._~@+'.";
   if (request.origins.size() > kMaxPatterns) detail = "A lease names at most 64 origins.";
   if (request.configurations.size() > kMaxConfigurations) detail = "A lease names at most 32 configurations.";
   for (const auto& [key, value] : request.labels)
@@ -152,6 +155,23 @@ Errc describe_bounds(const Caller& caller, const LeaseRequest& request, bool bin
   return Errc{};
 }
 
+// Where the job finds the proxy and its view.
+Errc describe_place(const LeaseRequest& request, const LeaseTerms& terms, Lease& lease, std::string& detail) {
+  lease.seen_at = request.seen_at;
+  if (request.proxy_url.empty()) return Errc{};
+  const auto url = Address::parse(request.proxy_url);
+  if (url && url->text() == terms.audience) return Errc{};
+  if (url && std::find(terms.other_urls.begin(), terms.other_urls.end(), url->text()) != terms.other_urls.end()) {
+    lease.proxy_url = url->text();
+    return Errc{};
+  }
+  detail = "The proxy is not known by that URL; known are " + terms.audience;
+  for (const auto& each : terms.other_urls)
+    if (each != terms.audience) detail.append(", ").append(each);
+  detail += ", and what the administrator adds to proxy.other_urls.";
+  return Errc::lease_malformed;
+}
+
 Errc describe_times(const LeaseRequest& request, const LeaseTerms& terms, Lease& lease, std::string& detail) {
   lease.opened = terms.now;
   const auto ttl = request.ttl.value_or(terms.default_ttl);
@@ -179,6 +199,7 @@ Result<Lease> describe_lease(const Caller& caller, const LeaseRequest& request, 
   if (const Errc error = describe_bounds(caller, request, terms.bind_cgroup, lease, detail); error != Errc{})
     return error;
   if (const Errc error = describe_times(request, terms, lease, detail); error != Errc{}) return error;
+  if (const Errc error = describe_place(request, terms, lease, detail); error != Errc{}) return error;
   lease.exact_protocol = request.exact_protocol;
   lease.labels = request.labels;
   lease.credential_store = request.credential_store;

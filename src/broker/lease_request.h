@@ -37,6 +37,8 @@ struct LeaseRequest {
   std::optional<std::chrono::seconds> token_ttl{};  // shorter than the daemon's, or the same
   std::vector<std::string> configurations{};        // which files its view holds; empty: default_configurations()
   std::string credential_store{};                   // where that is kept, see Lease
+  std::string proxy_url{};                          // what its job is told, see LeaseTerms; empty: the proxy's own
+  std::string seen_at{};                            // where its job sees the view; empty: where it is
   Secret pod_token{};                               // by which the pod proves itself to gateways; with `pod` only
 };
 
@@ -48,6 +50,8 @@ struct LeaseTerms {
   std::chrono::seconds max_ttl;
   bool bind_cgroup = false;
   const FileConfigs& files;
+  const std::string& audience;                 // the proxy's URL
+  const std::vector<std::string>& other_urls;  // by which a lease may ask to be told of it, beside that
 };
 
 // The lease without connectors, id and key. lease_malformed, lease_denied; `detail` gets a sentence.

@@ -162,11 +162,12 @@ Answer<const Template*> Tree::text_of(Views& views, const Place& place) {
   Rendered& kept = place.view->texts[place.entry->text];
   if (kept) return kept.get();
   const broker::Lease& lease = *place.lease;
+  if (!broker_.may_be_told(lease)) return to_errno(broker::Errc::lease_denied);
   const auto connectors = broker_.connectors_of(lease);
   const std::string authorities = broker_.authorities() ? authorities_file(lease) : std::string();
   const Scene scene{.lease = lease,
                     .connectors = *connectors,
-                    .proxy_url = broker_.audience_of(lease),
+                    .proxy_url = broker_.proxy_url(lease),
                     .token_size = [&](const broker::ConnectorName& name) { return broker_.token_size(lease, name); },
                     .authorities = authorities};
   const auto& source = place.view->layout->texts()[place.entry->text];
@@ -191,6 +192,7 @@ Tree::Rendered Tree::shared(Views& views, Template text) {
 }
 
 std::string Tree::authorities_file(const broker::Lease& lease) const {
+  if (!lease.seen_at.empty()) return lease.seen_at + "/ca.crt";
   return mountpoint_ + (mountpoint_.ends_with('/') ? "" : "/") + lease.id + "/ca.crt";
 }
 

@@ -24,7 +24,7 @@ std::string Connection::own_base() const {
   const auto& name = grant_->connector().name;
   std::string place = "/namespaces/" + name.space + "/connectors/" + name.name;
   if (git_.links == Links::location) return place;  // any client resolves it against what it asked
-  return worker_.shared().broker.audience() + place;
+  return worker_.shared().broker.proxy_url(grant_->lease()) + place;
 }
 
 // Null where nothing of the answer's body is to be changed.

@@ -293,8 +293,8 @@ Awaitable<Errc> Connection::answer_batch() {
   }
   std::string rewritten;
   const auto& connector = grant_->connector();
-  const std::string base =
-      worker_.shared().broker.audience() + "/namespaces/" + connector.name.space + "/connectors/" + connector.name.name;
+  const std::string base = worker_.shared().broker.proxy_url(grant_->lease()) + "/namespaces/" + connector.name.space +
+                           "/connectors/" + connector.name.name;
   if (rewrite_batch(json, connector.address, connector.lfs_origins, base, credential_->patterns, rewritten))
     co_return Errc::upstream_malformed;
   const bool reusable = request_.keep_alive && !closing_;

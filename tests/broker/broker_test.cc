@@ -95,6 +95,24 @@ TEST_F(BrokerTest, KnowsTheFilesOfTheAdministrator) {
   EXPECT_THAT(detail, testing::HasSubstr("kubeconfig, own."));
 }
 
+TEST_F(BrokerTest, TellsALeaseOnlyUrlsThatAreItsOwn) {
+  test::TestBroker parts;
+  Broker broker({.audience = "http://127.0.0.1:8418",
+                 .token_ttl = 30min,
+                 .default_ttl = 12h,
+                 .max_ttl = 24h,
+                 .other_urls = {"http://mint.example/git"}},
+                parts.keys, parts.leases, it.broker.audit(), parts.clock, parts.broker.connectors());
+  const auto opened = [&](const std::string& url) {
+    return broker.open_lease({}, {.connectors = {"github"}, .proxy_url = url});
+  };
+  EXPECT_EQ(broker.proxy_url(*opened("http://mint.example:80/git/").value()), "http://mint.example/git");
+  EXPECT_EQ(broker.proxy_url(*opened("http://127.0.0.1:8418").value()), "http://127.0.0.1:8418");
+  EXPECT_EQ(broker.proxy_url(*opened("").value()), "http://127.0.0.1:8418");
+  for (const char* url : {"http://mint.example", "https://mint.example/git", "http://127.0.0.1", "x"})
+    EXPECT_EQ(error_of(opened(url)), Errc::lease_malformed) << url;
+}
+
 TEST_F(BrokerTest, RefusesTwoConnectorsThatClaimOneAddressUnlessOneHasPriority) {
   auto second = test::connector("second", "https://git.example");
   const auto table = [&] { return test::table_of({test::connector("first", "https://git.example"), second}); };

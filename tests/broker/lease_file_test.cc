@@ -172,6 +172,30 @@ TEST_F(LeaseFile, HoldsTheConfigurationsUnderAVersionOfTheirOwn) {
   EXPECT_THAT(refusal(boost::json::serialize(object)), HasSubstr("its version does not fit"));
 }
 
+TEST_F(LeaseFile, HoldsWhereTheJobFindsThingsUnderAVersionOfItsOwn) {
+  namespace json = boost::json;
+  lease.proxy_url = "http://10.88.0.1:8418";
+  lease.seen_at = "/run/git";
+  write_lease_file(file, lease);
+  EXPECT_EQ(read_lease_file(file).proxy_url, lease.proxy_url);
+  EXPECT_EQ(read_lease_file(file).seen_at, lease.seen_at);
+  const auto whole = json::parse(test::read_file(file)).as_object();
+  EXPECT_EQ(whole.at("version"), 7) << "an older mintfsd would tell the job another place";
+  for (const char* bad : {"", "relative", "/a/../b"}) {
+    auto object = whole;
+    object["seen_at"] = bad;
+    EXPECT_THAT(refusal(json::serialize(object)), HasSubstr("its seen_at is malformed")) << bad;
+  }
+  auto object = whole;
+  object["proxy_url"] = "elsewhere";
+  EXPECT_THAT(refusal(json::serialize(object)), HasSubstr("its proxy_url is malformed"));
+  object = whole;
+  object.erase("proxy_url");
+  EXPECT_EQ(refusal(json::serialize(object)), "");
+  object.erase("seen_at");
+  EXPECT_THAT(refusal(json::serialize(object)), HasSubstr("its version does not fit"));
+}
+
 TEST_F(LeaseFile, HoldsNoKey) {
   const std::string content = test::read_file(file);
   EXPECT_EQ(content.find("KKKK"), std::string::npos);
@@ -212,7 +236,8 @@ TEST_F(LeaseFile, IsRefusedWithAValueThatIsNotOurs) {
            {"version", 3, "its version does not fit"},
            {"version", 4, "its version does not fit"},
            {"version", 5, "its version does not fit"},
-           {"version", 7, "another version"},
+           {"version", 7, "its version does not fit"},
+           {"version", 8, "another version"},
            {"configurations", list("npmrc"), "its version does not fit"},
            {"origins", list("10.0.0.1"), "its version does not fit"},
            {"refs", list("refs/*"), "its version does not fit"},

@@ -215,7 +215,7 @@ TEST_F(Leases, WhoseFileIsNotToBeTrustedAreSetAside) {
   std::vector<Case> cases = {
       {put(10, content.substr(0, content.size() / 2)), "it is not a JSON object"},
       {put(11, "[]"), "it is not a JSON object"},
-      {put(12, with("\"version\":1", "\"version\":7")), "another version of mintfsd"},
+      {put(12, with("\"version\":1", "\"version\":8")), "another version of mintfsd"},
       {put(13, with("\"version\":1", "\"version\":\"1\"")), "another version of mintfsd"},
       {put(14, with("\"kid\":1", "\"kid\":9")), "its signing key is not known"},
       {put(16, ""), "is empty"},

@@ -24,6 +24,14 @@ TEST(ContainerOptions, NameNoUserWhereRootInsideIsTheUserOutside) {
                    "--env=GIT_CONFIG_SYSTEM=/run/mintfs/fs/abc/.gitconfig", "--env=MINTFS_LEASE=abc"}));
 }
 
+TEST(ContainerOptions, PutTheViewWhereTheLeaseSaysThatItIsSeen) {
+  ContainerLease lease = kLease;
+  lease.view.here = std::exchange(lease.view.path, "/run/git");
+  EXPECT_EQ(container_options(lease, Via::global, true),
+            (Words{"--volume=/run/mintfs/fs/abc:/run/git:ro", "--env=GIT_CONFIG_GLOBAL=/run/git/.gitconfig",
+                   "--env=MINTFS_LEASE=abc"}));
+}
+
 TEST(ContainerOptions, RefuseAPathThatWouldBeTakenApart) {
   ContainerLease lease = kLease;
   lease.view.path = "/run/a:b/abc";

@@ -34,6 +34,15 @@ TEST(LeaseRequest, NamesAHelperOfTheMachine) {
     EXPECT_THROW(request({.connectors = {"x"}, .credential_store = name}), UsageError) << name;
 }
 
+TEST(LeaseRequest, SaysWhereTheJobFindsThings) {
+  EXPECT_EQ(request({.connectors = {"x"}, .proxy_url = "http://10.88.0.1:8418", .seen_at = "/run/git"}),
+            R"({"connectors":["x"],"proxy_url":"http://10.88.0.1:8418","seen_at":"/run/git"})");
+  for (const char* url : {"10.88.0.1:8418", "unix:/x", "http://a?b", "http://u@a", "ftp://a"})
+    EXPECT_THROW(request({.connectors = {"x"}, .proxy_url = url}), UsageError) << url;
+  for (const char* path : {"x", "/", "/a/../b", "/a b"})
+    EXPECT_THROW(request({.connectors = {"x"}, .seen_at = path}), UsageError) << path;
+}
+
 TEST(LeaseRequest, TakesAUserByName) {
   EXPECT_EQ(request({.connectors = {"github"}, .uid = "root"}), R"({"connectors":["github"],"uid":0})");
 }

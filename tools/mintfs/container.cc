@@ -17,11 +17,11 @@ std::optional<std::string> nothing_inherited(const std::string&) { return std::n
 }  // namespace
 
 std::vector<std::string> container_options(const ContainerLease& lease, Via via, bool rootless) {
-  const std::string view = lease.view.path.string();
+  const std::string view = lease.view.place().string();
   if (view.find(':') != std::string::npos)
     throw std::runtime_error("the view '" + view +
                              "' cannot be mounted into a container: there is a colon in its path");
-  std::vector<std::string> options = {"--volume=" + view + ":" + view + ":ro"};
+  std::vector<std::string> options = {"--volume=" + view + ":" + lease.view.path.string() + ":ro"};
   for (const auto& [name, value] : lease_variables(lease.view, via, nothing_inherited))
     options.push_back("--env=" + name + "=" + value);
   if (!rootless) options.push_back("--user=" + std::to_string(lease.uid) + ":" + std::to_string(lease.gid));
@@ -59,7 +59,7 @@ std::string why_out_of_reach(const std::string& proxy_url, const std::vector<std
   }
   return "the proxy's URL " + proxy_url +
          " leads a container with a network of its own to itself; write --network=host behind 'run', or have mintfsd "
-         "listen at the bridge's address and name that in proxy.url (docs/ci.md, Containers)";
+         "listen at the bridge's address and name that by --proxy-url (docs/ci.md, Containers)";
 }
 
 }  // namespace mintfs::cli

@@ -1,5 +1,5 @@
-// What a container needs for the git in it to be served: the view in the same place, the variables that point
-// at it, and the user who alone may open it. Pure.
+// What a container needs for the git in it to be served: the view, in the same place or where the lease says, the
+// variables that point at it, and the user who alone may open it. Pure.
 #pragma once
 
 #include "mintfs/environment.h"

@@ -25,12 +25,14 @@ using Inherited = std::function<std::optional<std::string>(const std::string& na
 
 // A lease as its programs need to know it.
 struct LeaseView {
-  std::filesystem::path path;
+  std::filesystem::path path;  // as its job sees it
   std::string id;
   std::vector<std::string> configurations = {"gitconfig"};
-  bool authorities = false;  // whether there is ca.crt
-  Variables own{};           // of files that the administrator defines
+  bool authorities = false;      // whether there is ca.crt
+  Variables own{};               // of files that the administrator defines
+  std::filesystem::path here{};  // where it is on this machine; empty: at `path`
 
+  const std::filesystem::path& place() const { return here.empty() ? path : here; }
   bool has(std::string_view configuration) const;
 };
 

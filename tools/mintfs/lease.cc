@@ -53,7 +53,9 @@ std::string describe(const json::object& lease) {
                        {"pid", text(lease, "pid")},
                        {"cgroup", text(lease, "cgroup")},
                        {"origins", joined(lease.if_contains("origins"))},
-                       {"credential store", text(lease, "credential_store")}});
+                       {"credential store", text(lease, "credential_store")},
+                       {"proxy url", text(lease, "proxy_url")},
+                       {"seen at", text(lease, "seen_at")}});
 }
 
 std::string to_environment(const ControlClient& client, const json::object& lease, Via via) {
@@ -63,7 +65,7 @@ std::string to_environment(const ControlClient& client, const json::object& leas
   add_socket(variables, client.socket(), client::default_socket());
   // Another user's git is configured elsewhere, and its view is closed to us.
   if (view.has("gitconfig") && text(lease, "uid") == std::to_string(::geteuid()))
-    warn_of_rewrites(view.path, via, merged(environ, variables));
+    warn_of_rewrites(view.place(), via, merged(environ, variables));
   return export_lines(variables);
 }
 

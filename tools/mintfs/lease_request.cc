@@ -1,6 +1,7 @@
 #include "mintfs/lease_request.h"
 
 #include "broker/config.h"
+#include "broker/job_place.h"
 #include "broker/policy.h"
 #include "broker/system_helper.h"
 
@@ -81,8 +82,10 @@ LeaseView lease_view(const json::object& lease) {
   }
   if (const auto* variables = lease.if_contains("variables"))
     for (const auto& [name, value] : variables->as_object()) view.own.emplace_back(name, value.as_string());
+  if (const auto* seen_at = lease.if_contains("seen_at"))
+    view.here = std::exchange(view.path, std::string(seen_at->as_string()));
   std::error_code error;
-  view.authorities = std::filesystem::exists(view.path / "ca.crt", error);
+  view.authorities = std::filesystem::exists(view.place() / "ca.crt", error);
   return view;
 }
 
@@ -113,6 +116,17 @@ json::object lease_request(const LeaseOptions& options) {
       throw UsageError("--credential-store: '" + options.credential_store + "' is not " +
                        std::string(broker::kSystemHelpers));
     request["credential_store"] = options.credential_store;
+  }
+  if (!options.proxy_url.empty()) {
+    if (!broker::Address::parse(options.proxy_url))
+      throw UsageError("--proxy-url: '" + options.proxy_url + "' is not a URL such as http://10.88.0.1:8418");
+    request["proxy_url"] = options.proxy_url;
+  }
+  if (!options.seen_at.empty()) {
+    if (!broker::is_seen_path(options.seen_at))
+      throw UsageError("--seen-at: '" + options.seen_at +
+                       "' is not an absolute path such as /run/git of letters, digits and '-._~@+'");
+    request["seen_at"] = options.seen_at;
   }
   if (options.read_only) request["operations"] = json::array{"fetch"};
   for (const auto& pattern : options.repositories)

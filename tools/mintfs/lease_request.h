@@ -32,6 +32,8 @@ struct LeaseOptions {
   bool read_only = false;
   bool exact_protocol = false;
   std::string credential_store{};
+  std::string proxy_url{};
+  std::string seen_at{};
 };
 
 // Only restrictions that were asked for are in it. Throws UsageError that names the option.

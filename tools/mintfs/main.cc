@@ -99,6 +99,11 @@ void add_lease_options(CLI::App& command, Invocation& invocation) {
       .add_option("--credential-store", lease.credential_store,
                   "Keep what the job stores in this helper of the machine, not in mintfsd's memory")
       ->option_text("cache|store|libsecret|manager|osxkeychain|PATH");
+  command
+      .add_option("--proxy-url", lease.proxy_url, "How the job reaches the proxy: one of the URLs that it is known by")
+      ->option_text("URL");
+  command.add_option("--seen-at", lease.seen_at, "Where the job sees the view, such as /run/git in a container")
+      ->option_text("PATH");
   list("--label", lease.labels, "A note on the lease; may be given again")->option_text("KEY=VALUE");
   add_via(command, invocation);
 }

@@ -29,6 +29,7 @@ class OpenLease {
 
   std::string id() const { return client::text(lease_, "id"); }
   bool has_credential_store() const { return lease_.contains("credential_store"); }
+  std::string proxy_url() const { return client::text(lease_, "proxy_url"); }
   LeaseView view() const { return lease_view(lease_); }
 
  private:
@@ -49,10 +50,12 @@ Start start_of(const ControlClient& client, const OpenLease& lease, Via via, Eng
     if (lease.has_credential_store()) add_only_helper(variables, own_helper(), own_variable);
     add_socket(variables, client.socket(), client::default_socket());
     auto environment = merged(environ, variables);
-    if (view.has("gitconfig")) warn_of_rewrites(view.path, via, environment);
+    if (view.has("gitconfig")) warn_of_rewrites(view.place(), via, environment);
     return {.command = command, .environment = std::move(environment)};
   }
-  if (const auto problem = why_out_of_reach(client::text(client.status(), "proxy_url"), command); !problem.empty())
+  const std::string named = lease.proxy_url();
+  const std::string proxy_url = named.empty() ? client::text(client.status(), "proxy_url") : named;
+  if (const auto problem = why_out_of_reach(proxy_url, command); !problem.empty())
     std::fprintf(stderr, "mintfs: %s\n", problem.c_str());
   const ContainerLease inside{.view = view, .uid = ::geteuid(), .gid = ::getegid()};
   const bool rootless = engine == Engine::podman && inside.uid != 0;
