@@ -20,6 +20,8 @@ struct Verdict {
   std::string message;
 };
 
+bool answers(const Probed& probed) { return probed.failure == Errc{} && probed.status < 500; }
+
 Verdict yes(const char* reason) { return {Truth::yes, reason, ""}; }
 
 struct Fault {
@@ -106,7 +108,7 @@ bool Probes::is_due(const ObjectName& name, const std::string& as, Monotonic now
   const auto found = known_.find(name);
   if (found == known_.end()) return true;
   const Known& known = found->second;
-  return !known.under_way && (!known.probed || known.as != as || now - known.when >= kEvery);
+  return !known.under_way && (!known.probed || known.as != as || now - known.when >= known.pause);
 }
 
 asio::awaitable<void> Probes::turn() {
@@ -134,7 +136,8 @@ asio::awaitable<void> Probes::probe(ObjectName name, Connector connector) {
   const Probed probed = co_await ways_.ask(connector);
   --under_way_;
   Known& known = known_[name];
-  const bool news = known.probed != probed;
+  const bool news = known.probed != probed, again = known.probed && !answers(*known.probed);
+  known.pause = answers(probed) ? kEvery : again ? std::min(2 * known.pause, kEvery) : kSoon;
   known.probed = probed;
   known.when = ways_.now();
   known.under_way = false;

@@ -1,7 +1,9 @@
 // Whether the servers of the connectors are there and take their credentials: LivenessReady and AuthReady.
 //
-// Each connector that is served is probed every five minutes, and at once when its address or its credential changed;
-// at most sixteen at a time, so that a thousand of them neither flood one server nor wait for a dead one. Only
+// Each connector that is served is probed every five minutes, and at once when its address or its credential changed; a
+// server that does not answer after 15 s, and then after twice as long each time, so that one which was only started
+// later is soon seen. A credential that is refused is not tried again sooner: servers lock accounts for that. At
+// most sixteen are under way, so that a thousand of them neither flood one server nor wait for a dead one. Only
 // while this replica is the elected one. How a server is asked is an argument: this folder speaks to none.
 // Of the context's thread.
 #pragma once
@@ -41,6 +43,7 @@ class Probes {
   using Ask = std::function<boost::asio::awaitable<Probed>(const Connector&)>;  // always returns, within a bound
   static constexpr std::size_t kAtOnce = 16;
   static constexpr std::chrono::seconds kEvery{300};
+  static constexpr std::chrono::seconds kSoon{15};
   static constexpr std::chrono::seconds kTurn{1};
 
   struct Ways {
@@ -67,6 +70,7 @@ class Probes {
     std::string as;  // what was probed, see Catalog::served_as
     std::optional<Probed> probed{};
     Monotonic when{};
+    std::chrono::seconds pause = kEvery;  // until the next time
     bool under_way = false;
   };
   boost::asio::awaitable<void> probe(ObjectName name, Connector connector);

@@ -91,6 +91,23 @@ TEST_F(ProbesTest, AskEachServerOnceInFiveMinutes) {
   EXPECT_THAT(told, ElementsAre("c")) << "the same answer is no news";
 }
 
+TEST_F(ProbesTest, AskSoonerWhereNobodyAnsweredYet) {
+  said = Probed{.failure = broker::Errc::upstream_unreachable};
+  put("c");
+  turn();
+  for (const auto wait : {15s, 30s, 60s, 120s, 240s, 300s, 300s}) {
+    now += wait - 1s;
+    EXPECT_THAT(turn(), IsEmpty()) << wait.count();
+    now += 1s;
+    EXPECT_THAT(turn(), ElementsAre("c")) << wait.count();
+  }
+  said = Probed{.status = 401, .tried = true};
+  now += Probes::kEvery;
+  turn();
+  now += Probes::kEvery - 1s;
+  EXPECT_THAT(turn(), IsEmpty()) << "servers lock accounts that try again and again";
+}
+
 TEST_F(ProbesTest, AskAtOnceWhenAddressOrCredentialChanged) {
   put("c");
   turn();
