@@ -66,7 +66,8 @@ kube::LeaseDesk::Settings desk_settings(const broker::Config& config) {
   return {.node_space = config.kubernetes.node_account.space,
           .node_account = config.kubernetes.node_account.name,
           .default_ttl = config.lease.default_ttl,
-          .max_ttl = config.lease.max_ttl};
+          .max_ttl = config.lease.max_ttl,
+          .open_own_namespace = config.kubernetes.open_own_namespace};
 }
 
 }  // namespace
@@ -111,7 +112,9 @@ Gateway::Gateway(broker::Config config, broker::ServiceManager& manager, spdlog:
                       .leads = [this] { return election_.leads(); },
                       .probed = [this](const kube::ObjectName& name) { return probes_.conditions(name); },
                       .report = reporter("the status of connectors")}),
-      desk_(client_, broker_, keys_, desk_settings(config_)),
+      desk_(client_, broker_, keys_, desk_settings(config_),
+            {.leases_confirmed = [this] { return is_confirmed(); },
+             .why_not_served = [this](const broker::ConnectorName& name) { return why_not_served(name); }}),
       desk_listener_(config_.kubernetes.listen, nullptr, "kubernetes.listen"),
       desk_server_(context_, desk_,
                    {.listener = desk_listener_.release(),
@@ -165,6 +168,14 @@ void Gateway::run() {
   manager_.notify("READY=1");
   context_.run();
   log_.info("stopped");
+}
+
+std::string Gateway::why_not_served(const broker::ConnectorName& name) const {
+  const auto conditions = catalog_.conditions({name.space, name.name});
+  for (const auto& each : conditions)
+    if (each.status != kube::Truth::yes) return each.message;
+  return conditions.empty() ? "There is no Connector of this name in the namespace '" + name.space + "'."
+                            : "It is about to be served; try again shortly.";
 }
 
 // The credential first: a request between the two finds a connector that does not fit it, and is refused.

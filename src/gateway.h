@@ -67,6 +67,7 @@ class Gateway final : private kube::Serving {
   void keep_house();
   void stop();
   bool is_confirmed() const;
+  std::string why_not_served(const broker::ConnectorName& name) const;
   std::unique_ptr<proxy::AdminServer> make_admin();
 
   broker::Config config_;

@@ -168,6 +168,7 @@ struct Config {
     std::filesystem::path tls_key;
     ConnectorName node_account{"connectors-system", "mintfs-node"};  // of the node daemons
     std::chrono::seconds key_wait{150};  // from when a new master key is seen until it signs
+    bool open_own_namespace = false;     // pods need no role for the connectors of their own namespace
   } kubernetes;
   // Of a node in a cluster: whom it asks for the leases of its pods.
   struct {

@@ -29,6 +29,7 @@ void read_kubernetes(Section& section, Config& config) {
   section.path("tls_key", kubernetes.tls_key);
   if (kubernetes.tls_certificate.empty() || kubernetes.tls_key.empty())
     section.fail("tls_certificate", "and tls_key are needed: leases are opened by TLS only");
+  section.flag("open_own_namespace", kubernetes.open_own_namespace);
   if (std::string text; section.text("node_account", text)) {
     const auto account = ConnectorName::parse(text);
     if (!account || text.find('/') == std::string::npos)

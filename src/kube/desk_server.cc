@@ -56,8 +56,18 @@ broker::FileVersion version_of(const std::filesystem::path& certificate) {
   return broker::FileVersion::of(certificate);
 }
 
+// The id in "/v1/leases/ID" with `rest` behind it; empty where the target is another.
+std::string id_in(std::string_view target, std::string_view rest) {
+  if (target.size() != kLeases.size() + 1 + broker::kLeaseIdSize + rest.size() || !target.ends_with(rest) ||
+      !target.starts_with(kLeases) || target[kLeases.size()] != '/')
+    return {};
+  return std::string(target.substr(kLeases.size() + 1, broker::kLeaseIdSize));
+}
+
 std::string_view word_of(int status) {
   switch (status) {
+    case 200:
+      return "OK";
     case 201:
       return "Created";
     case 204:
@@ -170,11 +180,15 @@ asio::awaitable<bool> DeskServer::exchange(Session& session) {
   } else if (request.method() == http::verb::post && target == kLeases) {
     broker::Secret body(std::string_view(request.body().data(), request.body().size()));
     answer = co_await desk_.open(std::move(bearer), std::move(body));
-  } else if (request.method() == http::verb::delete_ && target.size() == kLeases.size() + 1 + broker::kLeaseIdSize &&
-             target.starts_with(kLeases) && target[kLeases.size()] == '/') {
-    answer = co_await desk_.close(std::move(bearer), std::string(target.substr(kLeases.size() + 1)));
+  } else if (const std::string id = id_in(target, ""); request.method() == http::verb::delete_ && !id.empty()) {
+    answer = co_await desk_.close(std::move(bearer), id);
+  } else if (const std::string renewed = id_in(target, "/renew");
+             request.method() == http::verb::post && !renewed.empty()) {
+    broker::Secret body(std::string_view(request.body().data(), request.body().size()));
+    answer = co_await desk_.renew(std::move(bearer), renewed, std::move(body));
   } else {
-    answer = LeaseDesk::refuse(Errc::lease_closed, "There is POST /v1/leases and DELETE /v1/leases/{id}.");
+    answer = LeaseDesk::refuse(Errc::lease_closed,
+                               "There is POST /v1/leases, POST /v1/leases/{id}/renew and DELETE /v1/leases/{id}.");
   }
   const bool keep = !cut && request.keep_alive();
   const broker::Secret text = write_answer(answer, keep);

@@ -1,7 +1,8 @@
 // The lease desk on the wire: HTTP/1.1 by TLS, for the node daemons of the cluster.
 //
-//   POST   /v1/leases        LeaseDesk::open
-//   DELETE /v1/leases/{id}   LeaseDesk::close
+//   POST   /v1/leases              LeaseDesk::open
+//   POST   /v1/leases/{id}/renew   LeaseDesk::renew
+//   DELETE /v1/leases/{id}         LeaseDesk::close
 //
 // Everything a caller controls is bounded: connections, the sizes of head and body, the time for a call and
 // between calls. Of the context's thread; destroyed after the context was run for the last time.

@@ -10,6 +10,7 @@
 
 #include <algorithm>
 #include <array>
+#include <initializer_list>
 #include <utility>
 
 namespace mintfs::kube {
@@ -39,6 +40,33 @@ int to_status(Errc error) {
   return 403;
 }
 
+// A JSON object with no other members.
+Outcome<json::value> read_body(std::string_view body, std::initializer_list<std::string_view> known) {
+  auto value = broker::parse_secret_json(body);
+  if (!value || !value->is_object()) return Failure{.reason = Reason::invalid, .message = "the body is no JSON object"};
+  for (const auto& member : value->get_object()) {
+    const std::string_view name(member.key().data(), member.key().size());
+    // A right that a newer node narrows must not be given whole.
+    if (std::find(known.begin(), known.end(), name) == known.end())
+      return Failure{.reason = Reason::invalid, .message = "'" + printable(name) + "' is not known here"};
+  }
+  return std::move(*value);
+}
+
+void check_ttl(const Members& all, std::chrono::seconds ttl, std::chrono::seconds most) {
+  if (ttl.count() < 1 || ttl > most) all.wrong("ttl_seconds", "is not 1 to " + std::to_string(most.count()));
+}
+
+std::string label_of(const broker::Lease& lease, const char* name) {
+  const auto found = lease.labels.find(name);
+  return found == lease.labels.end() ? std::string() : found->second;
+}
+
+// Of an object; a subject is "pod:<namespace>/<pod>".
+std::string target_of(const broker::Lease& lease) {
+  return in_namespace(kConnectorLeases, lease.subject.substr(4, lease.subject.find('/') - 4)) + "/" + lease.id;
+}
+
 std::string new_id() {
   broker::Random random;
   std::array<char, 16> bytes;
@@ -63,8 +91,9 @@ broker::Lease to_lease(const ConnectorLease& object) {
   return lease;
 }
 
-LeaseDesk::LeaseDesk(Api& api, broker::Broker& broker, const broker::MasterKeys& keys, Settings settings)
-    : api_(api), broker_(broker), keys_(keys), settings_(std::move(settings)) {}
+LeaseDesk::LeaseDesk(Api& api, broker::Broker& broker, const broker::MasterKeys& keys, Settings settings,
+                     Knowledge knowledge)
+    : api_(api), broker_(broker), keys_(keys), settings_(std::move(settings)), knowledge_(std::move(knowledge)) {}
 
 DeskAnswer LeaseDesk::refuse(Errc error, std::string_view detail) {
   const int status = to_status(error);
@@ -75,23 +104,32 @@ DeskAnswer LeaseDesk::refuse(Errc error, std::string_view detail) {
   return {.status = status, .body = broker::serialize_secret(problem)};
 }
 
-Outcome<LeaseDesk::Request> LeaseDesk::read(std::string_view body) const {
-  std::string fault;
-  const auto value = broker::parse_secret_json(body);
-  if (!value || !value->is_object()) return Failure{.reason = Reason::invalid, .message = "the body is no JSON object"};
-  for (const auto& member : value->get_object()) {
-    constexpr std::array<std::string_view, 5> kKnown{"token", "connectors", "operations", "repositories",
-                                                     "ttl_seconds"};
-    const std::string_view name(member.key().data(), member.key().size());
-    // A right that a newer node narrows must not be given whole.
-    if (std::find(kKnown.begin(), kKnown.end(), name) == kKnown.end())
-      return Failure{.reason = Reason::invalid, .message = "'" + printable(name) + "' is not known here"};
-  }
-  const Members all(value->get_object(), "", fault);
-  Request request;
+void LeaseDesk::read_proof(const Members& all, Request& request) const {
   std::string token = all.text("token", kMaxToken);
   request.token = broker::Secret(std::string_view(token));
   broker::wipe(token);
+}
+
+Outcome<LeaseDesk::Request> LeaseDesk::read_renewal(std::string_view body) const {
+  std::string fault;
+  const auto value = read_body(body, {"token", "ttl_seconds"});
+  if (!value) return value.error();
+  const Members all(value->get_object(), "", fault);
+  Request request;
+  read_proof(all, request);
+  request.ttl = std::chrono::seconds(all.number("ttl_seconds"));
+  check_ttl(all, request.ttl, settings_.max_ttl);
+  if (!fault.empty()) return Failure{.reason = Reason::invalid, .message = std::move(fault)};
+  return request;
+}
+
+Outcome<LeaseDesk::Request> LeaseDesk::read(std::string_view body) const {
+  std::string fault;
+  const auto value = read_body(body, {"token", "connectors", "operations", "repositories", "ttl_seconds"});
+  if (!value) return value.error();
+  const Members all(value->get_object(), "", fault);
+  Request request;
+  read_proof(all, request);
   for (const auto& text : all.texts("connectors", 32)) {
     auto name = broker::ConnectorName::parse(text);
     if (!name) all.wrong("connectors", "has an entry that is not namespace/name");
@@ -105,8 +143,7 @@ Outcome<LeaseDesk::Request> LeaseDesk::read(std::string_view body) const {
     if (!broker::RepositoryPattern::is_valid(pattern)) all.wrong("repositories", "has an entry that is no pattern");
   request.ttl = settings_.default_ttl;
   if (value->get_object().contains("ttl_seconds")) request.ttl = std::chrono::seconds(all.number("ttl_seconds"));
-  if (request.ttl.count() < 1 || request.ttl > settings_.max_ttl)
-    all.wrong("ttl_seconds", "is not 1 to " + std::to_string(settings_.max_ttl.count()));
+  check_ttl(all, request.ttl, settings_.max_ttl);
   if (!fault.empty()) return Failure{.reason = Reason::invalid, .message = std::move(fault)};
   return request;
 }
@@ -121,9 +158,11 @@ asio::awaitable<std::optional<DeskAnswer>> LeaseDesk::admit(broker::Secret beare
 }
 
 // A connector that is missing and one that is denied are told apart only to who may know.
-asio::awaitable<std::optional<DeskAnswer>> LeaseDesk::allow(const PodIdentity& pod, const Request& request) {
-  for (const auto& name : request.connectors) {
-    const auto allowed = co_await may_use(api_, pod, name);
+asio::awaitable<std::optional<DeskAnswer>> LeaseDesk::allow(const PodIdentity& pod,
+                                                            const std::vector<broker::ConnectorName>& connectors) {
+  for (const auto& name : connectors) {
+    Outcome<bool> allowed = true;
+    if (!settings_.open_own_namespace || name.space != pod.space) allowed = co_await may_use(api_, pod, name);
     if (!allowed) co_return unanswered(allowed.error());
     if (!*allowed)
       co_return refuse(Errc::connector_denied, "The service account '" + pod.space + "/" + pod.service_account +
@@ -131,7 +170,9 @@ asio::awaitable<std::optional<DeskAnswer>> LeaseDesk::allow(const PodIdentity& p
                                                    "'; bind a role to it that has the verb get on connectors.");
     if (!broker_.connectors()->contains(name))
       co_return refuse(Errc::connector_unknown,
-                       "The connector '" + name.text() + "' is missing or not ready; kubectl describe it to see why.");
+                       "The connector '" + name.text() + "' cannot be used: " +
+                           (knowledge_.why_not_served ? knowledge_.why_not_served(name) : "It is not ready.") +
+                           " 'kubectl -n " + name.space + " describe connector " + name.name + "' says more.");
   }
   co_return std::nullopt;
 }
@@ -187,7 +228,7 @@ asio::awaitable<DeskAnswer> LeaseDesk::open(broker::Secret bearer, broker::Secre
   if (!pod) co_return unanswered(pod.error());
   if (pod->node != node.node)
     co_return refuse(Errc::caller_denied, "The pod does not run on the node that asks for it.");
-  if (auto refusal = co_await allow(*pod, *request)) co_return std::move(*refusal);
+  if (auto refusal = co_await allow(*pod, request->connectors)) co_return std::move(*refusal);
   if (leases_of(*pod) >= kLeasesPerPod) co_return refuse(Errc::too_many, "The pod has 16 leases open; close one.");
   const ConnectorLease lease = describe(*pod, *request);
   const auto key = keys_.derive(lease.kid, lease.id);
@@ -202,21 +243,48 @@ asio::awaitable<DeskAnswer> LeaseDesk::open(broker::Secret bearer, broker::Secre
   co_return grant(lease, *key);
 }
 
+broker::Granted<broker::LeasePtr> LeaseDesk::find(const std::string& id, const PodIdentity& node) const {
+  broker::LeasePtr lease = broker_.find_lease(id);
+  // Who has just started does not know all of them yet: that is no reason to give one up.
+  if (!lease && !knowledge_.leases_confirmed())
+    return broker::GrantRefusal{Errc::leases_unconfirmed, std::string(broker::advice(Errc::leases_unconfirmed))};
+  if (!lease || label_of(*lease, "node") != node.node) return broker::GrantRefusal{Errc::lease_closed};
+  return lease;
+}
+
 asio::awaitable<DeskAnswer> LeaseDesk::close(broker::Secret bearer, std::string id) {
   PodIdentity node;
   if (auto refusal = co_await admit(std::move(bearer), node)) co_return std::move(*refusal);
-  const broker::LeasePtr lease = broker_.find_lease(id);
-  const auto label = [&](const char* name) {
-    const auto found = lease ? lease->labels.find(name) : std::map<std::string, std::string>::const_iterator();
-    return lease && found != lease->labels.end() ? found->second : std::string();
-  };
-  if (!lease || label("node") != node.node) co_return refuse(Errc::lease_closed);
-  const std::string space = lease->subject.substr(4, lease->subject.find('/') - 4);  // behind "pod:"
-  Call call{.method = Call::Method::remove, .target = in_namespace(kConnectorLeases, space) + "/" + id};
+  const auto lease = find(id, node);
+  if (!lease) co_return refuse(lease.error().error, lease.error().detail);
+  Call call{.method = Call::Method::remove, .target = target_of(**lease)};
   const auto gone = co_await api_.send(std::move(call));
   if (!gone && gone.error().reason != Reason::not_found) co_return unanswered(gone.error());
   broker_.close_for(id, "");
   co_return DeskAnswer{.status = 204};
+}
+
+asio::awaitable<DeskAnswer> LeaseDesk::renew(broker::Secret bearer, std::string id, broker::Secret body) {
+  PodIdentity node;
+  if (auto refusal = co_await admit(std::move(bearer), node)) co_return std::move(*refusal);
+  auto request = read_renewal(body.reveal());
+  if (!request) co_return refuse(Errc::request_malformed, request.error().message);
+  const auto pod = co_await review_token(api_, std::move(request->token), settings_.pod_audience);
+  if (!pod) co_return unanswered(pod.error());
+  const auto lease = find(id, node);
+  if (!lease) co_return refuse(lease.error().error, lease.error().detail);
+  if (pod->node != node.node || label_of(**lease, "pod_uid") != pod->pod_uid) co_return refuse(Errc::lease_closed);
+  if (auto refusal = co_await allow(*pod, (*lease)->connectors)) co_return std::move(*refusal);
+  const broker::Time expires = std::max((*lease)->expires, broker_.clock().now() + request->ttl);
+  const json::object patch{{"spec", {{"expires", rfc3339_micro(expires)}}}};
+  Call call{.method = Call::Method::merge_patch, .target = target_of(**lease), .body = broker::serialize_secret(patch)};
+  const auto patched = co_await api_.send(std::move(call));
+  if (!patched && patched.error().reason == Reason::not_found) co_return refuse(Errc::lease_closed);
+  if (!patched) co_return unanswered(patched.error());
+  // Every replica hears of it by its watch, this one too: one that was deleted meanwhile does not come back.
+  broker_.audit().write({.event = "renew", .lease = id, .subject = (*lease)->subject});
+  co_return DeskAnswer{.status = 200,
+                       .body = broker::serialize_secret({{"id", id}, {"expires", rfc3339_micro(expires)}})};
 }
 
 }  // namespace mintfs::kube

@@ -6,6 +6,7 @@
 #pragma once
 
 #include "broker/broker.h"
+#include "broker/lease_granter.h"
 #include "kube/api.h"
 #include "kube/objects.h"
 #include "kube/reviews.h"
@@ -19,6 +20,8 @@
 #include <string_view>
 
 namespace mintfs::kube {
+
+class Members;
 
 struct DeskAnswer {
   int status = 0;
@@ -34,16 +37,26 @@ class LeaseDesk {
     std::string pod_audience = "mintfs";
     std::chrono::seconds default_ttl{12 * 3600};
     std::chrono::seconds max_ttl{24 * 3600};
+    // A pod may use the connectors of its own namespace without a role, as it may mount the Secrets there.
+    bool open_own_namespace = false;
+  };
+  // What the rest of the gateway knows.
+  struct Knowledge {
+    std::function<bool()> leases_confirmed = [] { return true; };
+    // One sentence: why a connector is not served.
+    std::function<std::string(const broker::ConnectorName&)> why_not_served{};
   };
   static constexpr std::size_t kMaxBody = 64 * 1024;
   static constexpr std::size_t kLeasesPerPod = 16;
 
-  LeaseDesk(Api& api, broker::Broker& broker, const broker::MasterKeys& keys, Settings settings);
+  LeaseDesk(Api& api, broker::Broker& broker, const broker::MasterKeys& keys, Settings settings, Knowledge knowledge);
 
   // `bearer` is the node daemon's token.
   boost::asio::awaitable<DeskAnswer> open(broker::Secret bearer, broker::Secret body);
   // Of a pod on the bearer's node; 404 for all others, as if there were none.
   boost::asio::awaitable<DeskAnswer> close(broker::Secret bearer, std::string id);
+  // Moves the end of a lease of the pod whose fresh token is in the body, on the bearer's node; 404 for all others.
+  boost::asio::awaitable<DeskAnswer> renew(broker::Secret bearer, std::string id, broker::Secret body);
 
   static DeskAnswer refuse(broker::Errc error, std::string_view detail = {});
 
@@ -57,8 +70,14 @@ class LeaseDesk {
   };
   // Nothing: it is the node's, and `node` is filled in.
   boost::asio::awaitable<std::optional<DeskAnswer>> admit(broker::Secret bearer, PodIdentity& node);
-  boost::asio::awaitable<std::optional<DeskAnswer>> allow(const PodIdentity& pod, const Request& request);
+  boost::asio::awaitable<std::optional<DeskAnswer>> allow(const PodIdentity& pod,
+                                                          const std::vector<broker::ConnectorName>& connectors);
   Outcome<Request> read(std::string_view body) const;
+  // Only token and time; a renewal changes nothing else.
+  Outcome<Request> read_renewal(std::string_view body) const;
+  void read_proof(const Members& all, Request& request) const;
+  // An open lease of the node's; a refusal where there is none, or where that cannot be told.
+  broker::Granted<broker::LeasePtr> find(const std::string& id, const PodIdentity& node) const;
   std::size_t leases_of(const PodIdentity& pod) const;
   ConnectorLease describe(const PodIdentity& pod, const Request& request) const;
   DeskAnswer grant(const ConnectorLease& lease, const broker::LeaseKey& key) const;
@@ -67,6 +86,7 @@ class LeaseDesk {
   broker::Broker& broker_;
   const broker::MasterKeys& keys_;
   Settings settings_;
+  Knowledge knowledge_;
 };
 
 // What a lease of the cluster is to the broker; without its key.

@@ -158,6 +158,41 @@ def test_the_node_closes_a_lease_of_its_own_and_no_other(start: Start, api: ApiS
     assert api.objects(LEASES) == []
 
 
+def test_a_lease_is_renewed_for_its_own_pod_on_its_own_node(start: Start, api: ApiServer, cluster: Cluster) -> None:
+    first, second = (start(name, audience="http://connectors-proxy-service") for name in ("one", "two"))
+    lease = opened(first, ttl_seconds=60)
+    cluster.add(Pod("mintfs-node-2", "connectors-system", "mintfs-node", "node-2", "mintfs-gateway"), "other-node")
+    other = cluster.add(Pod("job-2"))
+    path = f"/v1/leases/{lease['id']}/renew"
+
+    def renew(gateway: Gateway, token: str, bearer: str = "node-token", ttl: Any = 3600) -> tuple[int, str]:
+        answer = gateway.ask("POST", path, {"token": token, "ttl_seconds": ttl}, bearer)
+        return answer.status, answer.body.get("reason", "")
+
+    def end() -> str:
+        (held,) = api.objects(LEASES)
+        return str(held["spec"]["expires"])
+
+    before = end()
+    for token, bearer, expected in ((other.token, "node-token", (404, "lease-closed")),
+                                    (Pod().token, "other-node", (404, "lease-closed")),
+                                    ("nonsense", "node-token", (403, "caller-denied")),
+                                    (Pod().token, "nonsense", (403, "caller-denied"))):  # fmt: skip
+        assert renew(first, token, bearer) == expected
+    assert renew(first, Pod().token, ttl=10**9)[0] == 400
+    allowed = set(cluster.allowed)
+    cluster.allowed.clear()
+    assert renew(first, Pod().token) == (403, "connector-denied")
+    cluster.allowed |= allowed
+    assert end() == before
+    eventually("any replica renews it", lambda: renew(second, Pod().token) == (200, ""))
+    assert end() > before
+    assert renew(first, Pod().token, ttl=1) == (200, "") and end() > before, "it is never made shorter"
+    api.delete(LEASES, lease["id"], "team-a")
+    eventually("one that is gone does not come back", lambda: renew(first, Pod().token) == (404, "lease-closed"))
+    assert api.objects(LEASES) == []
+
+
 @pytest.mark.parametrize(
     "pod, reason",
     [
@@ -322,7 +357,10 @@ def asked(request: Request) -> tuple[str, str, str]:
 
 def test_its_role_gives_what_it_asks_for_and_no_more(start: Start, api: ApiServer) -> None:
     gateway = start()
-    assert gateway.ask("DELETE", f"/v1/leases/{opened(gateway)['id']}").status == 204
+    lease = opened(gateway)["id"]
+    renewal = {"token": Pod().token, "ttl_seconds": 60}
+    assert gateway.ask("POST", f"/v1/leases/{lease}/renew", renewal).status == 200
+    assert gateway.ask("DELETE", f"/v1/leases/{lease}").status == 204
     api.delete(SECRETS, "github", "team-a")
     given = rules("ClusterRole") | rules("Role")
     eventually("all is asked for", lambda: {asked(r) for r in list(api.requests)} == given)

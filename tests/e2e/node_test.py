@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import grpc
 import pytest
 import yaml
 
@@ -24,7 +25,7 @@ from support.api_server import CLASSES, CONNECTORS, LEASES, PODS, SECRETS, ApiSe
 from support.csi import Driver, Kubelet, mounts_below, running
 from support.gateway import MASTER, Cluster, Gateway, Node
 from support.git_server import GitServer
-from support.mintfs import REPOSITORY, token_in
+from support.mintfs import REPOSITORY, STRANGER, connector, secret_file, token_in
 from support.ports import own_loopback_address
 from support.raw_http import exchange, request
 from support.tls import Authority
@@ -129,14 +130,13 @@ def start(
         def ends_well(daemon: Gateway | Node) -> None:
             assert daemon.stop() == 0, daemon.log()
 
-        def begin(*csi_options: str, **node_options: Any) -> World:
+        def begin(*csi_options: str, open_own_namespace: bool = True, **node_options: Any) -> World:
             server = start_server(users={USER: PASSWORD})
             server.create(REPOSITORY_PATH, {"hello.txt": "hello\n"})
             cluster, objects = Cluster(api), manifests(server)
             apply(api, objects)
-            cluster.allow(f"{SPACE}/default", f"{SPACE}/{CONNECTOR}")
             hosts = [own_loopback_address(80) for _ in range(2)]
-            gateways = [Gateway(tmp_path / f"gateway-{number}", api, authority, f"http://{SERVICE}", proxy={"listen": f"{host}:80"})
+            gateways = [Gateway(tmp_path / f"gateway-{number}", api, authority, f"http://{SERVICE}", proxy={"listen": f"{host}:80"}, open_own_namespace=open_own_namespace)
                         for number, host in enumerate(hosts)]  # fmt: skip
             for each in gateways:
                 started.callback(ends_well, each)
@@ -225,3 +225,139 @@ def test_the_node_holds_nothing_of_the_connectors_secret_and_no_master_key(start
     assert not (world.node.state / "master-keys").exists()
     key = base64.b64encode(gateway.derived_key(lease)).decode().encode()
     assert [where for where, content in places.items() if key in content] == [str(world.node.runtime / f"leases/{lease}.json")]
+
+
+# --- while a pod runs ---------------------------------------------------------------------------------
+
+
+def test_a_republish_renews_the_lease_with_the_fresh_token(start: Start) -> None:
+    world = start("--lease-ttl", "1h")
+    pod = world.pod().publish()
+    (before,) = world.leases()
+    driver = world.kubelet.driver
+    driver.stop()
+    driver.options[:] = ["--lease-ttl", "20h"]
+    driver.start()
+    known = world.cluster.pods.pop(pod.token)  # it has expired
+    pod.token = "fresh-token"
+    world.cluster.add(known, pod.token)
+    pod.publish()
+    (after,) = world.leases()
+    assert after["metadata"]["name"] == before["metadata"]["name"]
+    assert after["spec"]["expires"] > before["spec"]["expires"]
+    (held,) = world.node.control_api("GET", "/v1/leases")[1]["leases"]
+    assert held["expires"][:16] == after["spec"]["expires"][:16]
+    assert "renewed lease" in driver.log() and pod.token not in driver.log() + world.node.log()
+
+
+def test_a_lease_that_the_administrator_deleted_is_given_up_and_opened_anew(start: Start) -> None:
+    world = start("--lease-ttl", "1h")
+    pod = world.pod().publish()
+    (lease,) = world.leases()
+    world.api.delete(LEASES, lease["metadata"]["name"], SPACE)
+    driver = world.kubelet.driver
+    driver.stop()
+    driver.options[:] = ["--lease-ttl", "20h"]
+    driver.start()
+    eventually("it is given up", lambda: pod.publish() and lease["metadata"]["name"] not in world.node.leases())
+    pod.publish()
+    (fresh,) = world.leases()
+    assert fresh["metadata"]["name"] != lease["metadata"]["name"]
+    token = token_in(pod.gitconfig.read_text())
+    eventually("the new one is redeemed", lambda: world.ask(1, token)[0] == 200)
+
+
+def test_what_is_closed_while_the_gateway_is_away_is_closed_when_it_is_back(start: Start) -> None:
+    world = start()
+    pod = world.pod().publish()
+    world.gateways[0].kill()
+    pod.unpublish()
+    assert world.node.leases() == [] and len(world.leases()) == 1
+    eventually("it is told", lambda: "as soon as they can be asked" in world.node.log())
+    world.gateways[0].start()
+    eventually("it is closed there too", lambda: world.leases() == [])
+
+
+# --- bad input: the event says which and what to do, and nothing is left --------------------------------------
+
+
+def nothing_is_left(world: World, pod: csi.Pod) -> None:
+    assert not mounts_below(world.kubelet.driver.kubelet) and not pod.target.exists()
+    assert world.node.leases() == [] and world.leases() == []
+
+
+def test_what_a_pod_cannot_have_is_told_in_its_event(start: Start) -> None:
+    world = start(open_own_namespace=False)
+    allowed = (f"system:serviceaccount:{SPACE}:default", f"{SPACE}/{CONNECTOR}")
+    pod = world.pod()
+
+    def told(code: str, *words: str, asked: csi.Pod = pod, **fields: Any) -> None:
+        got, message = asked.refusal(**fields)
+        assert got == code, message
+        for word in words:
+            assert word in message, message
+        nothing_is_left(world, asked)
+
+    told("PERMISSION_DENIED", f"{SPACE}/default", f"{SPACE}/{CONNECTOR}", "bind a role")
+    world.cluster.allowed.add(allowed)
+    told("INVALID_ARGUMENT", "readOnly: true", readonly=False)
+    told("INVALID_ARGUMENT", "npmrc-of-old", "gitconfig", asked=world.pod("other", configuration_names="npmrc-of-old"))
+    told("PERMISSION_DENIED", "node", asked=world.pod("elsewhere", runs_on="node-2"))
+    wrong = world.pod("audience")
+    world.cluster.pods[wrong.token].audience = "https://kubernetes.default.svc"
+    told("PERMISSION_DENIED", "token", asked=wrong)
+    context = dict(pod.request().volume_context)
+    context[csi.TOKENS] = pod.tokens("vault")
+    told("PERMISSION_DENIED", "no token", "tokenRequests", volume_context=context)
+    other = world.cluster.pods[world.pod("victim").token]
+    pod.token, own = other.token, pod.token
+    told("PERMISSION_DENIED", "victim", "git-clone")
+    pod.token = own
+    secret = world.api.get(SECRETS, "test-secret", SPACE)
+    world.api.delete(SECRETS, "test-secret", SPACE)
+    eventually("the gateway has heard", lambda: "There is no Secret 'test-secret'" in pod.refusal()[1])
+    told("NOT_FOUND", f"{SPACE}/{CONNECTOR}", "test-secret", "describe connector")
+    assert secret
+    world.api.put(SECRETS, {**secret, "type": "Opaque"})
+    eventually("the gateway has heard", lambda: "'test-secret' cannot be used: type is not" in pod.refusal()[1])
+    world.api.delete(CONNECTORS, CONNECTOR, SPACE)
+    eventually("the gateway has heard", lambda: "There is no Connector" in pod.refusal()[1])
+    nothing_is_left(world, pod)
+
+
+def test_a_gateway_that_cannot_be_asked_is_told_and_kubelet_comes_again(start: Start) -> None:
+    world = start()
+    pod = world.pod()
+    world.gateways[0].kill()
+    code, message = pod.refusal()
+    assert code == "UNAVAILABLE" and "gateway-unreachable" in message and "kubectl" in message
+    nothing_is_left(world, pod)
+    world.gateways[0].start()
+    eventually("it is published", lambda: _published(pod))
+
+
+def _published(pod: csi.Pod) -> bool:
+    try:
+        return pod.publish().is_published()
+    except grpc.RpcError as error:
+        assert error.code() is grpc.StatusCode.UNAVAILABLE, error.details()
+        return False
+
+
+def test_a_node_with_a_credential_or_without_a_gateway_does_not_start(start: Start, tmp_path: Path) -> None:
+    world = start()
+    told = Node(tmp_path / "second", world.gateways[0], keeper=False)
+    told.configure(connector("git", world.server.url, secret_file(tmp_path / "password", "x")))
+    assert "--role node holds no credential: remove [[connector]] 'default/git'" in told.refuses_to_start()
+    told.configure()
+    assert "[node]" in told.refuses_to_start()
+
+
+def test_a_node_opens_leases_for_pods_only(start: Start) -> None:
+    world = start()
+    status, answer = world.node.control_api("POST", "/v1/leases", {"connectors": [f"{SPACE}/{CONNECTOR}"]})
+    assert (status, answer["reason"]) == (403, "lease-denied")
+    body = {"connectors": [f"{SPACE}/{CONNECTOR}"], "pod": f"{SPACE}/git-clone", "pod_token": world.pod().token}
+    status, answer = world.node.control_api("POST", "/v1/leases", body, uid=STRANGER)
+    assert (status, answer["reason"]) == (403, "lease-denied")
+    assert world.leases() == []
