@@ -1,8 +1,8 @@
 """The documented Job in a real Kubernetes: pods run, kubelet calls the CSI driver, gateways ask the API server.
 
 Opted in, as the programs take minutes to build: MINTFS_REAL_CLUSTER=$(tools/real-api-server --node), or
-tools/test --only real-cluster. Needs root and Podman. The manifests are those of deploy/kubernetes, less the sidecars,
-whose images are not here; the Job's is that of tests/support/manifests, with what its comments ask to replace.
+tools/test --only real-cluster. Needs root and Podman. The manifests are those of deploy/kubernetes/overlays/kind, with
+images that stand in for those of the sidecars; the Job's is that of tests/support/manifests, with what its comments ask to replace.
 """
 
 from __future__ import annotations
@@ -42,11 +42,13 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WholeCluster]:
     root = tmp_path_factory.mktemp("whole")
     cluster = WholeCluster(Path(PROGRAMS), root / "cluster")
     try:
-        with whole_cluster.images(root):
-            cluster.start()
-            cluster.take(BASE)
-            cluster.take(MINTFS)
-        install(cluster)
+        cluster.start()
+        things = list(rendered())
+        with whole_cluster.images(root, sidecars(things)) as names:
+            for name in names:
+                cluster.take(name)
+        show_demo(cluster)  # first, as it wants a cluster without mintfs
+        install(cluster, things)
         yield cluster
     except AssertionError:
         print(cluster.logs())
@@ -55,12 +57,12 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WholeCluster]:
         cluster.stop()
 
 
-def install(cluster: WholeCluster) -> None:
+def install(cluster: WholeCluster, things: list[Object]) -> None:
     for part in ("namespace", "crds"):
         cluster.kubectl("apply", "-k", DEPLOY / part)
     prepared = subprocess.run([DEPLOY / "prepare"], check=True, capture_output=True, text=True).stdout
     cluster.kubectl("create", "-f", "-", text=prepared)
-    cluster.kubectl("apply", "-f", "-", text=yaml.safe_dump_all(map(as_it_can_run_here, rendered())))
+    cluster.kubectl("apply", "-f", "-", text=yaml.safe_dump_all(things))
     for each in ("deployment/mintfs-gateway", "daemonset/mintfs-node", "daemonset/mintfs-csi"):
         cluster.kubectl("-n", SYSTEM, "rollout", "status", "--timeout=180s", each)
 
@@ -70,14 +72,16 @@ def rendered() -> Iterator[Object]:
     yield from yaml.safe_load_all(done.stdout)
 
 
-def as_it_can_run_here(thing: Object) -> Object:
-    if thing["kind"] in ("DaemonSet", "Deployment"):
-        pod = thing["spec"]["template"]["spec"]
-        pod["containers"] = [each for each in pod["containers"] if each["name"] not in ("registrar", "liveness")]
-        for container in pod["containers"]:
-            if container["name"] == "csi":
-                del container["livenessProbe"]  # of the sidecar
-    return thing
+def sidecars(things: list[Object]) -> set[str]:
+    pods = [each["spec"]["template"]["spec"] for each in things if each["kind"] in ("DaemonSet", "Deployment")]
+    return {container["image"] for pod in pods for container in pod["containers"]} - {MINTFS}
+
+
+def show_demo(cluster: WholeCluster) -> None:
+    said = cluster.enter(REPOSITORY / "tools/kubernetes-demo", "--overlay", "kind", "--git-image", BASE).stdout
+    assert "Only who may see this sees it." in said and "no lease is left" in said and said.endswith("removed\n"), said
+    assert SYSTEM not in cluster.kubectl("get", "namespaces", "--output=name")
+    assert "connectors" not in cluster.kubectl("get", "crd,clusterrole,csidriver", "--output=name")
 
 
 @pytest.fixture(scope="module")

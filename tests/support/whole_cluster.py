@@ -12,7 +12,7 @@ import json
 import os
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,12 @@ Object = dict[str, Any]
 NODE = "192.0.2.1"
 #: Debian with git: what runs in pods that are not mintfs's, and what holds a pod's namespaces.
 BASE, MINTFS = "localhost/base:latest", "localhost/mintfs:latest"
+#: In place of the sidecars, whose images need a registry: is alive, as the one of the two says when it is asked.
+_STAND_IN = f"""\
+FROM {BASE}
+ENTRYPOINT ["sh", "-c", "case \\"$*\\" in *health-port*) exec perl -MIO::Socket::INET -e \\"$ALIVE\\";; esac; exec sleep infinity", "sh"]
+ENV ALIVE='$l = IO::Socket::INET->new(LocalPort => 9808, Listen => 9, ReuseAddr => 1) or die; while ($c = $l->accept) {{ print $c qq(HTTP/1.0 200 OK\\r\\n\\r\\n) }}'
+"""
 _CGROUPS = "mintfs-whole-cluster"
 _NEW_NET = 0x40000000  # CLONE_NEWNET, sched.h
 
@@ -115,8 +121,9 @@ def _remove(group: Path) -> bool:
 
 
 @contextlib.contextmanager
-def images(scratch: Path) -> Iterator[None]:
-    """BASE and MINTFS, the latter made by deploy/container of the programs of this build."""
+def images(scratch: Path, stand_ins: Iterable[str] = ()) -> Iterator[list[str]]:
+    """BASE and MINTFS, the latter made by deploy/container of the programs of this build, and what stands in for others."""
+    names = [BASE, MINTFS, *stand_ins]
     subprocess.run([REPOSITORY / "deploy/container/stage", scratch / "out", BUILD], check=True)
     builder = f"localhost/mintfs-test-builder-{os.getpid()}"
     try:
@@ -128,6 +135,9 @@ def images(scratch: Path) -> Iterator[None]:
         podman.manage("build", "--network", "host", *podman.LIMITS, "--build-arg", f"BASE={BASE}", "--build-arg",
                       f"BUILDER={builder}", "--file", REPOSITORY / "deploy/container/Containerfile", "--tag", MINTFS,
                       REPOSITORY)  # fmt: skip
-        yield
+        (scratch / "Containerfile").write_text(_STAND_IN)
+        for name in names[2:]:
+            podman.manage("build", *podman.LIMITS, "--file", scratch / "Containerfile", "--tag", name, scratch / "out")
+        yield names
     finally:
-        podman.manage("rmi", "--force", "--ignore", MINTFS, builder, BASE)
+        podman.manage("rmi", "--force", "--ignore", *names[:0:-1], builder, BASE)
