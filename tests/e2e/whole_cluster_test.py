@@ -103,10 +103,6 @@ def job(cluster: WholeCluster, server: GitServer) -> Object:
     things = list(yaml.safe_load_all(text))
     (job,) = [thing for thing in things if thing["kind"] == "Job"]
     cluster.kubectl("create", "namespace", SPACE)
-    cluster.kubectl("-n", SPACE, "create", "role", "uses-connectors", "--verb=get",
-                    "--resource=connectors.connectors.alauda.io")  # fmt: skip
-    cluster.kubectl("-n", SPACE, "create", "rolebinding", "uses-connectors", "--role=uses-connectors",
-                    f"--serviceaccount={SPACE}:default")  # fmt: skip
     cluster.kubectl("apply", "-f", "-", text=yaml.safe_dump_all(t for t in things if t is not job))
     cluster.kubectl("-n", SPACE, "wait", "--for=condition=Ready", "--timeout=60s", f"connector/{CONNECTOR}")
     return job
@@ -232,12 +228,11 @@ def test_a_pod_reads_on_while_the_node_daemon_is_replaced(cluster: WholeCluster,
 
 @pytest.mark.parametrize(("name", "changes", "says"), [
     ("unknown", {"attributes": {"connector.name": "no-such"}}, "no-such"),
-    ("denied", {"serviceAccountName": "other"}, "may not get the connector"),
+    ("stranger", {"attributes": {"connector.namespace": "another"}}, "may not use connectors of another one"),
     ("misnamed", {"attributes": {"configuration.names": "gitkonfig"}}, "gitkonfig"),
     ("writable", {"csi": {"readOnly": False}}, "readOnly: true"),
 ])  # fmt: skip
 def test_what_is_wrong_is_said_below_the_pod(cluster: WholeCluster, pods: Any, name: str, changes: Object, says: str) -> None:
-    cluster.kubectl("-n", SPACE, "create", "serviceaccount", "other", check=False)
     pod = pods(name, **changes)
     assert says in pod.complaint()
     assert not pod.leases()
