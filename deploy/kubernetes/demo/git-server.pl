@@ -13,13 +13,13 @@ $ENV{HOME} = $home;
 my @by = map { ('-c', $_) } ('user.name=demo', 'user.email=demo@example.org', 'init.defaultBranch=main');
 system('mkdir', '-p', "$home/acme") == 0 or die;
 system('git', 'init', '-q', '--bare', '-b', 'main', "$home/acme/app.git") == 0 or die;
-system('git', 'clone', '-q', "$home/acme/app.git", "$home/work") == 0 or die;
-open(my $file, '>', "$home/work/README") or die;
+system('git', 'clone', '-q', "$home/acme/app.git", "$home/clone") == 0 or die;
+open(my $file, '>', "$home/clone/README") or die;
 print $file "Only who may see this sees it.\n";
 close $file;
-system('git', '-C', "$home/work", 'add', 'README') == 0 or die;
-system('git', '-C', "$home/work", @by, 'commit', '-q', '-m', 'first') == 0 or die;
-system('git', '-C', "$home/work", 'push', '-q', 'origin', 'HEAD:main') == 0 or die;
+system('git', '-C', "$home/clone", 'add', 'README') == 0 or die;
+system('git', '-C', "$home/clone", @by, 'commit', '-q', '-m', 'first') == 0 or die;
+system('git', '-C', "$home/clone", 'push', '-q', 'origin', 'HEAD:main') == 0 or die;
 
 my $listener = IO::Socket::INET->new(LocalPort => 8080, Listen => 64, ReuseAddr => 1) or die "cannot listen: $!";
 $SIG{CHLD} = 'IGNORE';
