@@ -237,9 +237,14 @@ asio::awaitable<DeskAnswer> LeaseDesk::open(broker::Secret bearer, broker::Secre
   Call call{.method = Call::Method::post,
             .target = in_namespace(kConnectorLeases, lease.space),
             .body = broker::serialize_secret(object)};
-  const auto made = co_await api_.send(std::move(call));
-  if (!made) co_return unanswered(made.error());
+  // Taken before it is made: the watch may tell that its pod and it are gone before the answer comes, and then it
+  // must not come back. Its key is with nobody yet. It counts for its pod from now on, too.
   broker_.take_lease(to_lease(lease), "open");
+  const auto made = co_await api_.send(std::move(call));
+  if (!made) {
+    broker_.close_for(lease.id, "not-made");
+    co_return unanswered(made.error());
+  }
   co_return grant(lease, *key);
 }
 

@@ -85,6 +85,60 @@ TEST_F(LeaseWatchTest, TakesALeaseWhenItsKeyIsThere) {
   EXPECT_TRUE(is_open());
 }
 
+// An API server at which a lease is made, and perhaps deleted before that is answered.
+struct Making final : Api {
+  explicit Making(LeaseWatch& watched) : leases(watched) {}
+  static std::string review(const std::string& account, const std::string& audience) {
+    return R"({"status":{"authenticated":true,"audiences":[")" + audience +
+           R"("],"user":{"username":"system:serviceaccount:)" + account + R"(","uid":"u","extra":{
+      "authentication.kubernetes.io/pod-name":["job-1"],"authentication.kubernetes.io/pod-uid":["p1"],
+      "authentication.kubernetes.io/node-name":["node-7"]}}}})";
+  }
+  asio::awaitable<Outcome<boost::json::object>> send(Call call) override {
+    if (call.target.ends_with("/tokenreviews"))
+      co_return test::object_of(++reviews == 1 ? review("connectors-system:mintfs-node", "mintfs-gateway")
+                                               : review("team-a:builder", "mintfs"));
+    if (call.target.ends_with("/subjectaccessreviews")) co_return test::object_of(R"({"status":{"allowed":true}})");
+    auto made = test::object_of(call.body.reveal());
+    if (fails) co_return Failure{.reason = Reason::unreachable, .message = "it is away"};
+    leases.upsert(made);
+    if (deletes) leases.remove(made);
+    co_return made;
+  }
+  asio::awaitable<Outcome<std::unique_ptr<Stream>>> watch(std::string) override { co_return Failure{}; }
+  LeaseWatch& leases;
+  int reviews = 0;
+  bool deletes = false, fails = false;
+};
+
+struct LeaseDeskTest : LeaseWatchTest {
+  int open() {
+    api.reviews = 0;
+    constexpr std::string_view kBody = R"({"token":"pod","connectors":["default/github"]})";
+    return test::run(context, desk.open(broker::Secret(std::string_view("node")), broker::Secret(kBody))).status;
+  }
+  asio::io_context context;
+  Making api{watch};
+  LeaseDesk desk{api, parts.broker, parts.keys, {.node_space = "connectors-system", .node_account = "mintfs-node"}, {}};
+};
+
+TEST_F(LeaseDeskTest, OpensALease) {
+  EXPECT_EQ(open(), 201);
+  EXPECT_EQ(parts.broker.leases().all().size(), 1u);
+}
+
+TEST_F(LeaseDeskTest, DoesNotBringBackALeaseThatWasDeletedWhileItWasMade) {
+  api.deletes = true;
+  open();
+  EXPECT_TRUE(parts.broker.leases().all().empty());
+}
+
+TEST_F(LeaseDeskTest, KeepsNoLeaseThatCouldNotBeMade) {
+  api.fails = true;
+  EXPECT_EQ(open(), 503);
+  EXPECT_TRUE(parts.broker.leases().all().empty());
+}
+
 // Writes down what may be used.
 struct Told final : Serving {
   void serve(const broker::ConnectorConfig& connector, const broker::Secret* password) override {
