@@ -149,8 +149,10 @@ ControlAnswer CredentialApi::place(const Caller& caller, const Lease& lease, Cre
     if (!admitted)
       return refuse(to_errc(admitted.error()), &lease,
                     to_errc(admitted.error()) == Errc::lease_denied ? kNotFollowed : kNoMore);
-    places.push_back(std::move(*admitted));
-    broker_.note_credential("store", lease);
+    if (*admitted) {
+      places.push_back(std::move(**admitted));
+      broker_.note_credential("store", lease);
+    }
   } else if (!names_something(where)) {
     return refuse(Errc::request_malformed, &lease, "Say which: 'protocol', 'host', 'path', 'username'.");
   } else {

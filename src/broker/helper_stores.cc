@@ -65,19 +65,24 @@ std::optional<HelperRecord> HelperStores::read(std::string_view lease) const try
   return std::nullopt;
 }
 
-Result<CredentialPattern> HelperStores::admit(const Lease& lease, const Caller& caller, const CredentialPattern& where,
-                                              const HelperRecord::Environment& session) {
+Result<std::optional<CredentialPattern>> HelperStores::admit(const Lease& lease, const Caller& caller,
+                                                             const CredentialPattern& where,
+                                                             const HelperRecord::Environment& session) {
   if (caller.pid == 0) return Errc::lease_denied;
   if (const auto left = left_.find(lease.uid); left != left_.end() && left->second.size() >= kMaxLeft)
     return Errc::too_many;
   auto prefix = helper_prefix(lease.labels);
   if (!prefix) return Errc::lease_malformed;
+  const CredentialPattern kept = canonical(where, lease.exact_protocol);
+  CredentialPattern place = helper_place(*prefix, kept);
+  if (const auto erasure = erasures_.find(lease.uid);
+      erasure != erasures_.end() && erasure->second == Erasure{lease.credential_store, place})
+    return std::optional<CredentialPattern>();
   HelperRecord record = read(lease.id).value_or(
       HelperRecord{.lease = lease.id, .helper = lease.credential_store, .prefix = *prefix, .uid = lease.uid});
   record.gid = caller.gid;
   record.groups = caller.groups;
   record.groups.resize(std::min(record.groups.size(), kMaxGroups));
-  const CredentialPattern kept = canonical(where, lease.exact_protocol);
   record.add(kept, session);
   if (const auto written = records_.write(record); !written) return written.error();
 
@@ -85,7 +90,7 @@ Result<CredentialPattern> HelperStores::admit(const Lease& lease, const Caller& 
   std::erase_if(writers, [](const Lease::Process& each) { return !is_alive(each); });
   if (writers.size() >= kMaxWriters) return Errc::too_many;
   writers.push_back({caller.pid, process_start_time(caller.pid)});
-  return helper_place(record.prefix, kept);
+  return std::optional(std::move(place));
 }
 
 std::vector<CredentialPattern> HelperStores::find(const Lease& lease, const CredentialPattern& want) const {
@@ -184,7 +189,10 @@ asio::awaitable<bool> HelperStores::erase(const HelperRecord& record) {
   for (const auto& entry : record.entries) {
     if (is_another_s(record, entry)) continue;
     const HelperRun run = run_of(record, entry);
-    if (!co_await run_helper(context_, run, kPatience)) co_return false;
+    erasures_[record.uid] = {record.helper, helper_place(record.prefix, entry.where)};
+    const bool erased = co_await run_helper(context_, run, kPatience);
+    erasures_.erase(record.uid);
+    if (!erased) co_return false;
   }
   co_return true;
 }

@@ -36,9 +36,11 @@ class HelperStores final : public LeaseObserver {
   HelperStores(boost::asio::io_context& context, Broker& broker, std::filesystem::path directory, Warn warn);
 
   // Where the helper keeps what the job calls `where`, in the helper's words. From then on it is written
-  // down. lease_denied for a caller whose end cannot be awaited; too_many, storage_failed.
-  Result<CredentialPattern> admit(const Lease& lease, const Caller& caller, const CredentialPattern& where,
-                                  const HelperRecord::Environment& session);
+  // down. Nothing while an ended lease's is erased just there: ask again, or that would take the new one with
+  // it. lease_denied for a caller whose end cannot be awaited; too_many, storage_failed.
+  Result<std::optional<CredentialPattern>> admit(const Lease& lease, const Caller& caller,
+                                                 const CredentialPattern& where,
+                                                 const HelperRecord::Environment& session);
   // Of what was admitted, that which matches; the one stored last comes first.
   std::vector<CredentialPattern> find(const Lease& lease, const CredentialPattern& want) const;
   // Gives all of one lease to another of the same helper, build and job.
@@ -58,6 +60,12 @@ class HelperStores final : public LeaseObserver {
   boost::asio::awaitable<bool> end_of_writers(std::string lease);
   boost::asio::awaitable<bool> erase(const HelperRecord& record);
   bool is_another_s(const HelperRecord& record, const HelperRecord::Entry& entry) const;
+  // Where an entry of the lease's job is erased at this moment.
+  struct Erasure {
+    std::string helper;
+    CredentialPattern place;  // in the helper's words
+    bool operator==(const Erasure&) const = default;
+  };
 
   boost::asio::io_context& context_;
   Broker& broker_;
@@ -69,6 +77,8 @@ class HelperStores final : public LeaseObserver {
   std::map<uid_t, std::set<std::string>> left_;
   // Of those, what is to be done now, one after another: a helper that hangs delays its user alone.
   std::map<uid_t, std::deque<std::string>> queues_;
+  // Whose helper runs to erase, by user.
+  std::map<uid_t, Erasure> erasures_;
 };
 
 // Why what this lease's job stores cannot be kept where the lease says; empty where it can.

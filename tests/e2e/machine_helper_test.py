@@ -8,6 +8,7 @@ import pwd
 import shlex
 import shutil
 import subprocess
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -83,7 +84,7 @@ def keyring(home: Path, tmp_path: Path) -> Iterator[dict[str, str]]:
 
 
 _RECORDER = """#!/usr/bin/python3
-import json, os, pathlib, sys
+import json, os, pathlib, sys, time
 folder = pathlib.Path(os.environ["HOME"])
 said = sys.stdin.read()
 with (folder / "calls").open("a") as calls:
@@ -91,6 +92,9 @@ with (folder / "calls").open("a") as calls:
         if line.startswith("CapEff")][0], "operation": sys.argv[1:], "said": said.split("\\n"), "environment": sorted(os.environ),
         "descriptors": len(os.listdir("/proc/self/fd"))}) + "\\n")
 kept = folder / "kept"
+def keep(entries):  # whoever looks meanwhile sees the one or the other
+    (folder / "kept.new").write_text(json.dumps(entries))
+    (folder / "kept.new").rename(kept)
 asked = dict(line.split("=", 1) for line in said.splitlines() if line)
 place = [asked.get(key) for key in ("protocol", "host", "path")]
 entries = json.loads(kept.read_text()) if kept.exists() else []
@@ -99,10 +103,12 @@ if sys.argv[1] == "get" and match:
     print("host=evil.example\\nquit=1\\nusername=" + match[-1]["username"] + "\\npassword=" + match[-1]["password"])
 elif sys.argv[1] == "store":
     entries = [e for e in entries if e not in match] + [{"place": place, "username": asked["username"], "password": asked["password"]}]
-    kept.write_text(json.dumps(entries))
+    keep(entries)
 elif sys.argv[1] == "erase":
     if (folder / "fails").exists(): sys.exit(1)
-    kept.write_text(json.dumps([e for e in entries if e not in match]))
+    (folder / "erases").touch()
+    while (folder / "waits").exists(): time.sleep(0.01)
+    keep([e for e in entries if e not in match])
 """
 
 
@@ -299,6 +305,30 @@ def test_a_step_that_is_storing_when_the_lease_ends_leaves_nothing(machine: Daem
     eventually("nothing is written down any more", lambda: not _records(machine))
 
 
+def test_what_is_stored_while_the_step_before_is_erased_stays(machine: Daemon, recorder: Session) -> None:
+    """Both are of one job, and what they store has one name: the new waits until the old is gone."""
+    other = {"password": "of-the-new-step"}
+    before = _open(machine, recorder)
+    before.store(**WEB, **LOGIN)
+    (recorder.home / "waits").touch()
+    _close(before)
+    eventually("the helper erases", (recorder.home / "erases").exists)
+    after = _open(machine, recorder)
+    storing = threading.Thread(target=lambda: after.store(**WEB, **{**LOGIN, **other}))
+    storing.start()
+    try:
+        elsewhere = {**WEB, "host": "elsewhere.example"}
+        after.store(**elsewhere, **LOGIN)
+        assert after.get(**elsewhere) == LOGIN, "another place is not waited for"
+        assert storing.is_alive()
+    finally:
+        (recorder.home / "waits").unlink()
+        storing.join(DEADLINE)
+    assert after.get(**WEB) == {**LOGIN, **other}
+    _close(after)
+    eventually("it is erased", lambda: not recorder.holds())
+
+
 def test_an_upgrade_goes_on_with_it(machine: Daemon, recorder: Session) -> None:
     job = _open(machine, recorder)
     job.store(**WEB, **LOGIN)
@@ -382,7 +412,7 @@ def test_no_other_helper_of_the_users_is_asked_or_told(machine: Daemon, recorder
             [*as_user(USER_ID), "sh", "-c", f"{lease}\n{work}"], capture_output=True, text=True, timeout=DEADLINE,
             env={**machine.environment(GIT_TERMINAL_PROMPT="0"), **recorder.variables, "GIT_CONFIG_NOSYSTEM": ""}, cwd="/",
         )  # fmt: skip
-        assert "refs/heads/main" in done.stdout and PASSWORD not in done.stdout, (via, done)
+        assert "refs/heads/main" in done.stdout and PASSWORD not in done.stdout, f"{via}: {done.stdout}{done.stderr}"
         assert not (recorder.home / "asked").exists() and not (recorder.home / ".git-credentials").exists()
         assert f"77.3.{host}" in (recorder.home / "kept").read_text()
         machine.cli("lease", "close", machine.leases()[0])

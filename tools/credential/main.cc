@@ -12,6 +12,7 @@
 #include <CLI/CLI.hpp>
 
 #include <cerrno>
+#include <chrono>
 #include <cstdio>
 #include <cstdlib>
 #include <filesystem>
@@ -19,6 +20,7 @@
 #include <stdexcept>
 #include <string>
 #include <string_view>
+#include <thread>
 
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -29,6 +31,8 @@ namespace {
 
 constexpr int kFailed = 1;
 constexpr int kUsage = 2;
+constexpr std::chrono::seconds kPatience{60};  // as for a helper of the machine
+constexpr std::chrono::milliseconds kPause{20};
 
 struct Invocation {
   std::string lease;
@@ -66,18 +70,32 @@ void write_output(std::string_view text) {
   }
 }
 
+// Where to store waits while an ended lease of the job has its own erased there.
+std::optional<Places> find_places(const client::ControlClient& client, const std::string& lease,
+                                  const Description& description, bool stores) {
+  const auto question = to_question(description, stores);
+  for (const auto until = std::chrono::steady_clock::now() + kPatience;;) {
+    const auto answer = client.find_credential(lease, question);
+    if (!answer) return std::nullopt;
+    Places places = to_places(*answer);
+    if (!stores || !places.lines.empty()) return places;
+    if (std::chrono::steady_clock::now() >= until)
+      throw std::runtime_error("the helper '" + places.helper + "' goes on erasing what the job has left before");
+    std::this_thread::sleep_for(kPause);
+  }
+}
+
 // Where the lease keeps what is stored in a helper of the machine, all of it is done there.
 bool serve_in_helper(const client::ControlClient& client, const Invocation& invocation,
                      const Description& description) {
   const bool stores = invocation.operation == "store";
-  const auto answer = client.find_credential(invocation.lease, to_question(description, stores));
-  if (!answer) return false;
-  const Places places = to_places(*answer);
+  const auto places = find_places(client, invocation.lease, description, stores);
+  if (!places) return false;
   if (stores)
-    store_in(places, description);
+    store_in(*places, description);
   else if (invocation.operation == "erase")
-    erase_from(places, description);
-  else if (const auto lines = get_from(places, description))
+    erase_from(*places, description);
+  else if (const auto lines = get_from(*places, description))
     write_output(lines->reveal());
   return true;
 }
