@@ -25,7 +25,7 @@ std::filesystem::path path_in(std::string_view text) {
 }  // namespace
 
 Endpoint::Endpoint(const std::string& text) : path_(path_in(text)) {
-  made_ = path_.string() + "." + std::to_string(::getpid());
+  made_ = path_.parent_path() / ("." + path_.filename().string() + "." + std::to_string(::getpid()));
   if (made_.string().size() >= sizeof(sockaddr_un::sun_path))
     throw std::runtime_error("the endpoint " + path_.string() + " is too long for a socket; name a shorter one");
   struct stat there {};

@@ -1,7 +1,8 @@
-// The socket that kubelet connects to.
+// A socket that kubelet connects to.
 //
 // It is made under a name of its own and then renamed into its place, so a driver takes over from another, dead or
-// alive, without a moment in which nobody listens; and who ends removes only what is still its own.
+// alive, without a moment in which nobody listens; and who ends removes only what is still its own. That name begins
+// with a dot: such files kubelet passes over where it looks for drivers.
 #pragma once
 
 #include <filesystem>

@@ -7,6 +7,7 @@
 #include "csi/endpoint.h"
 #include "csi/identity.h"
 #include "csi/node.h"
+#include "csi/registration.h"
 
 #include <grpcpp/resource_quota.h>
 #include <grpcpp/security/server_credentials.h>
@@ -22,13 +23,16 @@
 #include <cstdlib>
 #include <exception>
 #include <filesystem>
+#include <initializer_list>
 #include <memory>
+#include <optional>
 #include <stdexcept>
 #include <string>
 
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 namespace mintfs::csi {
 namespace {
@@ -40,6 +44,7 @@ constexpr std::chrono::seconds kDrain{10};
 
 struct Options {
   std::string endpoint;
+  std::filesystem::path registration;
   std::string socket;
   std::string log_level = "info";
   Settings settings;
@@ -58,6 +63,8 @@ void add_options(CLI::App& app, Options& options) {
   app.add_option("--endpoint", options.endpoint, "Socket to serve at: unix:///path/csi.sock")->required();
   app.add_option("--node-id", settings.node, "Name of this node in the cluster")->required();
   app.add_option("--driver-name", settings.driver, "Name of the CSIDriver object")->capture_default_str();
+  app.add_option("--registration-dir", options.registration,
+                 "Make the driver known to kubelet by a socket in this directory (/var/lib/kubelet/plugins_registry)");
   app.add_option("--socket", options.socket,
                  "Control socket of mintfsd (default: MINTFS_SOCKET, or the default place)");
   app.add_option("--kubelet-dir", settings.kubelet, "kubelet's --root-dir")->capture_default_str();
@@ -79,7 +86,8 @@ void add_options(CLI::App& app, Options& options) {
       "published stays. See mintfs-csi(8).");
 }
 
-void check(const Settings& settings) {
+void check(const Options& options) {
+  const Settings& settings = options.settings;
   const auto is_name = [](const std::string& text, std::size_t most) {
     return !text.empty() && text.size() <= most &&
            text.find_first_not_of("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._") ==
@@ -93,13 +101,18 @@ void check(const Settings& settings) {
     throw std::runtime_error("--kubelet-dir is an absolute path of at most 128 characters without a trailing '/'");
   if (!settings.cgroups.empty() && !std::filesystem::is_directory(settings.cgroups))
     throw std::runtime_error("--pod-cgroups: there is no directory " + settings.cgroups.string());
+  const auto& registration = options.registration;
+  if (!registration.empty() && (!registration.is_absolute() || !std::filesystem::is_directory(registration)))
+    throw std::runtime_error("--registration-dir is an absolute path; there is no directory " + registration.string());
 }
 
-std::unique_ptr<grpc::Server> serve(const Endpoint& endpoint, Identity& identity, Node& node) {
+// All services at both sockets: only root comes to either.
+std::unique_ptr<grpc::Server> serve(const Endpoint& endpoint, const std::optional<Endpoint>& known,
+                                    std::initializer_list<grpc::Service*> services) {
   grpc::ServerBuilder builder;
   builder.AddListeningPort(endpoint.address(), grpc::InsecureServerCredentials());
-  builder.RegisterService(&identity);
-  builder.RegisterService(&node);
+  if (known) builder.AddListeningPort(known->address(), grpc::InsecureServerCredentials());
+  for (grpc::Service* each : services) builder.RegisterService(each);
   builder.SetMaxReceiveMessageSize(kMaxMessage);
   builder.SetSyncServerOption(grpc::ServerBuilder::SyncServerOption::NUM_CQS, 1);
   builder.SetSyncServerOption(grpc::ServerBuilder::SyncServerOption::MAX_POLLERS, 2);
@@ -110,7 +123,7 @@ std::unique_ptr<grpc::Server> serve(const Endpoint& endpoint, Identity& identity
 }
 
 void run(Options& options) {
-  check(options.settings);
+  check(options);
   const auto log = spdlog::stderr_color_mt("mintfs-csi");
   log->set_pattern("%Y-%m-%dT%H:%M:%S.%e %^%l%$ %v");
   log->set_level(spdlog::level::from_str(options.log_level));
@@ -120,20 +133,29 @@ void run(Options& options) {
   for (const int signal : {SIGTERM, SIGINT}) sigaddset(&ends, signal);
   ::pthread_sigmask(SIG_BLOCK, &ends, nullptr);  // before there is another thread
 
+  const Settings& settings = options.settings;
   const client::ControlClient control(
       options.socket.empty() ? client::default_socket() : std::filesystem::path(options.socket), kPatience);
-  const Mounter mounter(options.settings.kubelet);
+  const Mounter mounter(settings.kubelet);
   Endpoint endpoint(options.endpoint);
-  Identity identity(options.settings.driver);
-  Node node(control, mounter, options.settings, *log);
-  const auto server = serve(endpoint, identity, node);
+  std::optional<Endpoint> known;
+  if (!options.registration.empty()) known.emplace(options.registration / (settings.driver + "-reg.sock"));
+  Identity identity(settings.driver);
+  Node node(control, mounter, settings, *log);
+  Registration registration(
+      settings.driver, endpoint.path(), [] { ::kill(::getpid(), SIGTERM); }, *log);
+  const auto server = serve(endpoint, known, {&identity, &node, &registration});
   endpoint.publish();
-  log->info("{} of node {} serves at {}, with mintfsd at {}", options.settings.driver, options.settings.node,
-            endpoint.path().string(), control.socket().string());
+  if (known) known->publish();  // last: kubelet calls at once
+  log->info("{} of node {} serves at {}, with mintfsd at {}", settings.driver, settings.node, endpoint.path().string(),
+            control.socket().string());
   int signal = 0;
   ::sigwait(&ends, &signal);
   log->info("stopping; what is published stays");
+  known.reset();  // first: kubelet begins nothing new
   server->Shutdown(std::chrono::system_clock::now() + kDrain);
+  if (const std::string why = registration.refusal(); !why.empty())
+    throw std::runtime_error("kubelet does not take the driver: " + why);
 }
 
 int start(int argc, char** argv) {

@@ -1,4 +1,5 @@
 #include "csi.pb.h"
+#include "registration.pb.h"
 
 #include <gtest/gtest.h>
 
@@ -65,6 +66,22 @@ TEST(CsiMessage, AnswersAreWrittenAsKubeletReadsThem) {
   EXPECT_EQ(node.SerializeAsString(), field(1, "node-1") + "\x10\x03");
   EXPECT_EQ(::csi::v1::GetPluginCapabilitiesResponse().SerializeAsString(), "");
   EXPECT_EQ(::csi::v1::NodeGetCapabilitiesResponse().SerializeAsString(), "");
+}
+
+TEST(RegistrationMessage, IsWrittenAndReadAsKubeletDoes) {
+  ::pluginregistration::PluginInfo info;
+  info.set_type("CSIPlugin");
+  info.set_name("connectors-csi");
+  info.set_endpoint("/csi.sock");
+  info.add_supported_versions("1.0.0");
+  EXPECT_EQ(info.SerializeAsString(),
+            field(1, "CSIPlugin") + field(2, "connectors-csi") + field(3, "/csi.sock") + field(4, "1.0.0"));
+  ::pluginregistration::RegistrationStatus status;
+  ASSERT_TRUE(status.ParseFromString(flag(1)));
+  EXPECT_TRUE(status.plugin_registered());
+  ASSERT_TRUE(status.ParseFromString(field(2, "why")));
+  EXPECT_FALSE(status.plugin_registered());
+  EXPECT_EQ(status.error(), "why");
 }
 
 // A message of the full runtime can print itself, secrets and all.

@@ -15,7 +15,7 @@ import pytest
 
 from support import podman
 from support.cgroup import Group, unified
-from support.csi import SERVICE_ACCOUNT_TOKEN, Driver, Kubelet, Pod, mounts_below, running
+from support.csi import SERVICE_ACCOUNT_TOKEN, Driver, Kubelet, PluginWatcher, Pod, mounts_below, running
 from support.git_server import GitServer
 from support.mintfs import STRANGER, Daemon, as_user, base_environment, connector, token_in
 from support.waiting import DEADLINE, eventually
@@ -509,6 +509,40 @@ def test_the_endpoint_is_taken_over_and_only_ones_own_removed(mintfs: Daemon, tm
     assert not second.endpoint.exists()
 
 
+def test_kubelet_is_told_of_the_driver_as_long_as_it_serves(mintfs: Daemon, tmp_path: Path, stubs: Path) -> None:
+    watcher = PluginWatcher(tmp_path / "plugins_registry", stubs)
+    driver = Driver(tmp_path, mintfs.control, "--registration-dir", watcher.folder)
+    newer = Driver(tmp_path, mintfs.control, "--registration-dir", watcher.folder)
+    newer.log_file = tmp_path / "newer.log"
+    with running(driver), running(newer):
+        driver.start()
+        said = watcher.ask()
+        assert (said.type, said.name, list(said.supported_versions)) == ("CSIPlugin", "connectors-csi", ["1.0.0"])
+        assert said.endpoint == str(driver.endpoint)
+        assert [each.name for each in watcher.sockets()] == ["connectors-csi-reg.sock"]
+        assert watcher.sockets()[0].stat().st_mode & 0o077 == 0
+        watcher.tell(True)
+        eventually("it is in the log", lambda: "kubelet has taken the driver connectors-csi" in driver.log())
+        driver.kill()  # its socket stays, and the next one's is put in its place
+        driver.start()
+        newer.start()
+        assert driver.stop() == 0 and watcher.ask().name == "connectors-csi", "the newer one's is not removed"
+        Pod(Kubelet(newer, stubs)).publish().unpublish()
+    assert watcher.sockets() == []
+
+
+def test_a_driver_that_kubelet_refuses_ends_to_be_started_anew(mintfs: Daemon, tmp_path: Path, stubs: Path) -> None:
+    watcher = PluginWatcher(tmp_path / "plugins_registry", stubs)
+    driver = Driver(tmp_path, mintfs.control, "--registration-dir", watcher.folder).start()
+    try:
+        watcher.tell(False, "the API server was away")
+        assert driver.process and driver.process.wait(DEADLINE) == 1
+        assert "kubelet does not take the driver: the API server was away" in driver.log()
+        assert watcher.sockets() == [] and not driver.endpoint.exists()
+    finally:
+        driver.stop()
+
+
 @pytest.mark.parametrize(
     "options, status, says",
     [
@@ -523,6 +557,8 @@ def test_the_endpoint_is_taken_over_and_only_ones_own_removed(mintfs: Daemon, tm
         (["--endpoint", "unix:///" + "x" * 200], 1, "too long"),
         (["--kubelet-dir", "/nowhere"], 1, "--kubelet-dir"),
         (["--pod-cgroups", "/nowhere"], 1, "--pod-cgroups"),
+        (["--registration-dir", "/nowhere"], 1, "--registration-dir"),
+        (["--registration-dir", "."], 1, "--registration-dir"),
     ],
 )
 def test_the_command_line(tmp_path: Path, options: list[str], status: int, says: str) -> None:

@@ -146,8 +146,12 @@ def test_the_driver_sees_the_mounts_of_the_daemon_and_kubelet_those_of_the_drive
     mounts = {each["mountPath"]: each.get("mountPropagation") for each in csi["csi"]["volumeMounts"]}
     assert mounts["/run/mintfs"] == "HostToContainer" and mounts["/var/lib/kubelet/pods"] == "Bidirectional"
     assert csi["csi"]["livenessProbe"]["httpGet"]["port"] == 9808 and "--health-port=9808" in csi["liveness"]["args"]
-    path = "--kubelet-registration-path=/var/lib/kubelet/plugins/connectors-csi/csi.sock"
-    assert path in csi["registrar"]["args"]
+    # What it tells kubelet is its own name of the socket: both must know it by the same.
+    hosts = {each["name"]: each["hostPath"]["path"] for each in rendered("DaemonSet", "mintfs-csi")["spec"]["template"]["spec"]["volumes"]}
+    places = {each["name"]: each["mountPath"] for each in csi["csi"]["volumeMounts"]}
+    assert {name: hosts[name] for name in places} == places
+    assert f"--endpoint=unix://{places['plugin']}/csi.sock" in csi["csi"]["args"]
+    assert f"--registration-dir={places['registration']}" in csi["csi"]["args"]
     # Every option is one that the program knows.
     command = [str(BUILD / "mintfs-csi"), *csi["csi"]["args"], "--version"]
     assert subprocess.run(command, capture_output=True, timeout=DEADLINE).returncode == 0

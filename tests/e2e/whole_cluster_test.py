@@ -2,7 +2,7 @@
 
 Opted in, as the programs take minutes to build: MINTFS_REAL_CLUSTER=$(tools/real-api-server --node), or
 tools/test --only real-cluster. Needs root and Podman. The manifests are those of deploy/kubernetes/overlays/kind, with
-images that stand in for those of the sidecars; the Job's is that of tests/support/manifests, with what its comments ask to replace.
+an image that stands in for that of the sidecar; the Job's is that of tests/support/manifests, with what its comments ask to replace.
 """
 
 from __future__ import annotations

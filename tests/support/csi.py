@@ -26,15 +26,16 @@ SERVICE_ACCOUNT_TOKEN = "canary-service-account-token"
 TOKENS = "csi.storage.k8s.io/serviceAccount.tokens"
 
 
-def messages(folder: Path) -> ModuleType:
-    """The classes of csi.proto, made by protoc in `folder`."""
-    if "csi_pb2" not in sys.modules:
+def messages(folder: Path, name: str = "csi") -> ModuleType:
+    """The classes of csi.proto, or of another one beside it, made by protoc in `folder`."""
+    module = f"{name}_pb2"
+    if module not in sys.modules:
         source = REPOSITORY / "src/csi"
-        subprocess.run(["protoc", f"-I{source}", f"--python_out={folder}", "csi.proto"], check=True)
+        subprocess.run(["protoc", f"-I{source}", f"--python_out={folder}", f"{name}.proto"], check=True)
         sys.path.insert(0, str(folder))
         importlib.invalidate_caches()
-        importlib.import_module("csi_pb2")
-    return sys.modules["csi_pb2"]
+        importlib.import_module(module)
+    return sys.modules[module]
 
 
 def mounts_below(folder: Path) -> list[list[str]]:
@@ -87,6 +88,33 @@ class Driver:
         return self.log_file.read_text(errors="replace") if self.log_file.exists() else ""
 
 
+def call(socket: Path, method: str, request: Any, answer: Any) -> Any:
+    with grpc.insecure_channel(f"unix:{socket}") as channel:
+        ask = channel.unary_unary(f"/{method}", request_serializer=lambda each: each.SerializeToString(),
+                                  response_deserializer=answer.FromString)  # fmt: skip
+        return ask(request, timeout=DEADLINE, wait_for_ready=True)
+
+
+class PluginWatcher:
+    """The part of kubelet that finds a driver by its socket in plugins_registry."""
+
+    def __init__(self, folder: Path, scratch: Path) -> None:
+        self.folder, self.pb = folder, messages(scratch, "registration")
+        folder.mkdir(exist_ok=True)
+
+    def sockets(self) -> list[Path]:
+        return list(self.folder.iterdir())
+
+    def ask(self) -> Any:
+        (socket,) = self.sockets()
+        return call(socket, "pluginregistration.Registration/GetInfo", self.pb.InfoRequest(), self.pb.PluginInfo)
+
+    def tell(self, taken: bool, error: str = "") -> None:
+        (socket,) = self.sockets()
+        call(socket, "pluginregistration.Registration/NotifyRegistrationStatus",
+             self.pb.RegistrationStatus(plugin_registered=taken, error=error), self.pb.RegistrationStatusResponse)  # fmt: skip
+
+
 class Kubelet:
     """Speaks CSI to a driver: `publish` and `unpublish` for pods."""
 
@@ -95,11 +123,7 @@ class Kubelet:
 
     def call(self, method: str, request: Any) -> Any:
         service = "Node" if method.startswith("Node") else "Identity"
-        answer = getattr(self.pb, f"{method}Response")
-        with grpc.insecure_channel(f"unix:{self.driver.endpoint}") as channel:
-            ask = channel.unary_unary(f"/csi.v1.{service}/{method}", request_serializer=lambda each: each.SerializeToString(),
-                                      response_deserializer=answer.FromString)  # fmt: skip
-            return ask(request, timeout=DEADLINE, wait_for_ready=True)
+        return call(self.driver.endpoint, f"csi.v1.{service}/{method}", request, getattr(self.pb, f"{method}Response"))
 
     def refusal(self, method: str, request: Any) -> tuple[str, str]:
         """Expects an error; its code and message, as they stand in the event of a pod."""

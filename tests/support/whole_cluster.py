@@ -24,10 +24,10 @@ Object = dict[str, Any]
 NODE = "192.0.2.1"
 #: Debian with git: what runs in pods that are not mintfs's, and what holds a pod's namespaces.
 BASE, MINTFS = "localhost/base:latest", "localhost/mintfs:latest"
-#: In place of the sidecars, whose images need a registry: is alive, as the one of the two says when it is asked.
+#: In place of the sidecar, whose image needs a registry: says that the driver is alive.
 _STAND_IN = f"""\
 FROM {BASE}
-ENTRYPOINT ["sh", "-c", "case \\"$*\\" in *health-port*) exec perl -MIO::Socket::INET -e \\"$ALIVE\\";; esac; exec sleep infinity", "sh"]
+ENTRYPOINT ["sh", "-c", "exec perl -MIO::Socket::INET -e \\"$ALIVE\\""]
 ENV ALIVE='$l = IO::Socket::INET->new(LocalPort => 9808, Listen => 9, ReuseAddr => 1) or die; while ($c = $l->accept) {{ print $c qq(HTTP/1.0 200 OK\\r\\n\\r\\n) }}'
 """
 _CGROUPS = "mintfs-whole-cluster"
