@@ -196,6 +196,8 @@ Awaitable<bool> Connection::read_head() {
       const auto error = parse_request(in_.filled().substr(0, head_size_), request_);
       if (!error) co_return true;
       failure = broker::to_errc(error);
+    } else if (!may_begin_request(in_.filled())) {
+      failure = Errc::request_malformed;
     } else if (in_.filled().size() > kMaxHeaderSection) {
       failure = Errc::header_too_large;
     } else {

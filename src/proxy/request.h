@@ -30,6 +30,13 @@ struct RequestHead {
   std::string_view host;  // empty only for HTTP/1.0
 };
 
+// False where no header section can come of these bytes: they begin with what no method or empty line has. A client
+// that begins with TLS would otherwise wait for our answer in it, while we wait for its line to end.
+inline bool may_begin_request(std::string_view bytes) {
+  return bytes.empty() || bytes.front() == '\r' || bytes.front() == '\n' ||
+         (bytes.front() > ' ' && bytes.front() < 0x7f);
+}
+
 // `section` is one whole header section (find_header_end) and outlives `out`. request_malformed or
 // header_too_large; `out` is then unspecified but may be used for another parse.
 boost::system::error_code parse_request(std::string_view section, RequestHead& out);

@@ -1,7 +1,8 @@
-"""More real clients, each against a server that demands the real credential: yarn, pip by JSON, Go."""
+"""More real clients, each against a server that demands the real credential: yarn, pnpm, flit, pip by JSON, Go."""
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import io
 import json
@@ -21,7 +22,8 @@ from support.tls import Authority
 from support.waiting import DEADLINE
 
 SECRET = "the-real-credential"
-YARNS = ("yarn@1.22.22", "@yarnpkg/cli-dist@4.5.3")
+NODE_CLIENTS = ("yarn@1.22.22", "@yarnpkg/cli-dist@4.5.3", "pnpm@9.15.4")
+FLIT = ("flit==3.10.1", "flit_core==3.10.1")
 
 
 @pytest.fixture
@@ -64,10 +66,10 @@ def never_saw_the_token(server: PackageServer) -> None:
 
 
 @pytest.fixture(scope="session")
-def yarns(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Both of the pinned versions, which npm fetches from where the machine gets its packages."""
-    folder = tmp_path_factory.mktemp("yarns")
-    done = subprocess.run(["npm", "install", "--no-audit", "--no-fund", "--prefix", folder, *YARNS], capture_output=True,
+def node_clients(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Of the pinned versions, which npm fetches from where the machine gets its packages."""
+    folder = tmp_path_factory.mktemp("clients")
+    done = subprocess.run(["npm", "install", "--no-audit", "--no-fund", "--prefix", folder, *NODE_CLIENTS], capture_output=True,
                           text=True, timeout=4 * DEADLINE, env={**os.environ, "HOME": str(folder)})  # fmt: skip
     assert done.returncode == 0, done.stderr
     return folder / "node_modules"
@@ -100,12 +102,12 @@ def a_project(folder: Path, *needs: str) -> Path:
 
 @pytest.mark.parametrize("name", ["left-over", "@acme/left-over"])
 def test_yarn_1_installs(
-    server: PackageServer, secret: Path, tmp_path: Path, start_mintfs: Callable[..., Daemon], yarns: Path, name: str
+    server: PackageServer, secret: Path, tmp_path: Path, start_mintfs: Callable[..., Daemon], node_clients: Path, name: str
 ) -> None:
     mintfs = start_mintfs(of_class("npm", server, secret))
     keep_npm_package(server, name)
     work = a_project(tmp_path / "work", name)
-    run_with(mintfs, "npm", "npmrc", "node", yarns / "yarn/bin/yarn.js", "install", "--non-interactive",
+    run_with(mintfs, "npm", "npmrc", "node", node_clients / "yarn/bin/yarn.js", "install", "--non-interactive",
              "--cache-folder", tmp_path / "cache", cwd=work,
              # Without it yarn 1 shows a token for packages with a scope alone; newer npms complain of it.
              **({} if "@" in name else {"NPM_CONFIG_ALWAYS_AUTH": "true"}))  # fmt: skip
@@ -115,17 +117,55 @@ def test_yarn_1_installs(
 
 @pytest.mark.parametrize("name", ["left-over", "@acme/left-over"])
 def test_yarn_4_installs(
-    server: PackageServer, secret: Path, tmp_path: Path, start_mintfs: Callable[..., Daemon], yarns: Path, name: str
+    server: PackageServer, secret: Path, tmp_path: Path, start_mintfs: Callable[..., Daemon], node_clients: Path, name: str
 ) -> None:
     mintfs = start_mintfs(of_class("npm", server, secret, **({"repositories": ["@acme/*"]} if "@" in name else {})))
     keep_npm_package(server, name)
     work = a_project(tmp_path / "work", name)
     (work / "yarn.lock").write_text("")
     run_with(mintfs, "npm", "yarnrc", "sh", "-ec", 'HOME="$1/$MINTFS_LEASE" exec node "$2" install', "sh", mintfs.mount,
-             yarns / "@yarnpkg/cli-dist/bin/yarn.js", cwd=work, YARN_GLOBAL_FOLDER=tmp_path / "yarn", YARN_NODE_LINKER="node-modules",
+             node_clients / "@yarnpkg/cli-dist/bin/yarn.js", cwd=work, YARN_GLOBAL_FOLDER=tmp_path / "yarn", YARN_NODE_LINKER="node-modules",
              YARN_ENABLE_TELEMETRY="0")  # fmt: skip
     assert (work / "node_modules" / name / "index.js").exists()
     never_saw_the_token(server)
+
+
+@pytest.mark.parametrize("name", ["left-over", "@acme/left-over"])
+def test_pnpm_installs(
+    server: PackageServer, secret: Path, tmp_path: Path, start_mintfs: Callable[..., Daemon], node_clients: Path, name: str
+) -> None:
+    mintfs = start_mintfs(of_class("npm", server, secret))
+    keep_npm_package(server, name)
+    work = a_project(tmp_path / "work", name)
+    run_with(mintfs, "npm", "npmrc", "node", node_clients / "pnpm/bin/pnpm.cjs", "install", "--no-frozen-lockfile",
+             "--store-dir", tmp_path / "store", cwd=work, XDG_CACHE_HOME=tmp_path / "cache", XDG_STATE_HOME=tmp_path / "state")  # fmt: skip
+    assert (work / "node_modules" / name / "index.js").exists()
+    never_saw_the_token(server)
+
+
+# --- flit --------------------------------------------------------------------------------------------
+
+
+def test_flit_publishes(secret: Path, tmp_path: Path, start_mintfs: Callable[..., Daemon]) -> None:
+    flit = tmp_path / "flit"
+    subprocess.run(["/usr/bin/python3", "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--target", flit, *FLIT],
+                   check=True, capture_output=True, timeout=4 * DEADLINE)  # fmt: skip
+    server = PackageServer("Authorization", "Basic " + base64.b64encode(f"__token__:{SECRET}".encode()).decode())
+    try:
+        mintfs = start_mintfs(of_class("pypi", server, secret, auth={"type": "token", "token_file": str(secret)}))
+        work = tmp_path / "work"
+        work.mkdir()
+        (work / "left_over.py").write_text('"""What is left over."""\n__version__ = "1.0"\n')
+        (work / "pyproject.toml").write_text(
+            '[build-system]\nrequires = ["flit_core"]\nbuild-backend = "flit_core.buildapi"\n'
+            '[project]\nname = "left-over"\ndynamic = ["version", "description"]\n'
+        )
+        script = 'exec /usr/bin/python3 -m flit publish --pypirc "$1/$MINTFS_LEASE/.pypirc" --repository pypi'
+        run_with(mintfs, "pypi", "pypirc", "sh", "-ec", script, "sh", mintfs.mount, cwd=work, PYTHONPATH=flit)
+        assert "/packages/left_over-1.0-py2.py3-none-any.whl" in server.files
+        never_saw_the_token(server)
+    finally:
+        server.stop()
 
 
 # --- pip by the JSON form of the index -----------------------------------------------------------------

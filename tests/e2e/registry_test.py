@@ -1,4 +1,4 @@
-"""Images: skopeo and podman against Debian's docker-registry, which demands the real password or a token for it."""
+"""Images: skopeo, podman, buildah and docker against Debian's docker-registry, which demands the real password or a token for it."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import gzip
 import hashlib
 import io
 import json
+import subprocess
 import tarfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,9 +16,10 @@ import pytest
 
 from support.image_registry import PASSWORD, USER, ImageRegistry, TokenService
 from support.job import Job
-from support.mintfs import Daemon, connector, secret_file
+from support.mintfs import REPOSITORY, Daemon, connector, secret_file
 from support.raw_http import exchange, request
 from support.recorder import Recorder, Reply
+from support.waiting import DEADLINE
 
 
 @pytest.fixture
@@ -39,6 +41,14 @@ def images(
     registry: ImageRegistry, tokens: TokenService, tmp_path: Path, start_mintfs: Callable[..., Daemon]
 ) -> Daemon:
     return start_mintfs(of_registry(registry.url, tmp_path, token_origins=[tokens.url]))
+
+
+@pytest.fixture(scope="session")
+def docker() -> Path:
+    """Of a later Debian: this one's comes with the daemon."""
+    done = subprocess.run([REPOSITORY / "tools/newer-program", "docker-cli/docker"], capture_output=True, text=True, timeout=8 * DEADLINE)
+    assert done.returncode == 0, done.stderr
+    return Path(done.stdout.strip())
 
 
 def of_registry(url: str, folder: Path, **more: Any) -> dict[str, Any]:
@@ -95,6 +105,41 @@ def test_skopeo_pushes_and_pulls(images: Daemon, new_job: Callable[..., Job], to
                      here.rpartition(":")[0])  # fmt: skip
     assert json.loads(listed.stdout)["Tags"] == ["1"]
     assert tokens.strangers == [], "the token service is shown the real password alone"
+
+
+@pytest.mark.root
+@pytest.mark.parametrize("tool", ["podman", "buildah"])
+def test_podman_and_buildah_push_and_pull(images: Daemon, tmp_path: Path, tokens: TokenService, tool: str) -> None:
+    """As a user does it: they find the file by the variable of the lease."""
+    image = layout(tmp_path / "image")
+    own = (tool, "--root", tmp_path / "root", "--runroot", tmp_path / "runroot", "--storage-driver", "vfs")
+    here = place(images, "acme/app:1")
+
+    def run(*command: str | Path) -> str:
+        return images.cli("run", "-c", "images", "--configuration", "docker", "--", *own, *command).stdout
+
+    local = run("pull", "--quiet", f"dir:{image}").strip()
+    run("push", "--quiet", "--tls-verify=false", local, f"docker://{here}")
+    run("rmi", "--all")
+    assert run("pull", "--quiet", "--tls-verify=false", f"docker://{here}").strip() == local
+    assert tokens.strangers == [], "the token service is shown the real password alone"
+
+
+def test_docker_looks_at_an_image(
+    images: Daemon, new_job: Callable[..., Job], tokens: TokenService, docker: Path, tmp_path: Path
+) -> None:
+    """The client alone, which needs no dockerd for this."""
+    image = layout(tmp_path / "image")
+    here = place(images, "acme/app:1")
+    job = new_job(images.open_lease("--configuration", "docker", connectors=["images"]))
+    auth = job.lease.path / ".docker/config.json" if job.lease else Path()
+    job.run("skopeo", "--insecure-policy", "copy", "--authfile", auth, "--dest-tls-verify=false", f"dir:{image}", f"docker://{here}")
+    asked = ("run", "-c", "images", "--configuration", "docker", "--", docker, "manifest", "inspect", "--insecure", here)
+    seen = json.loads(images.cli(*asked).stdout)
+    assert [layer["digest"] for layer in seen["layers"]] == [
+        layer["digest"] for layer in json.loads((image / "manifest.json").read_text())["layers"]
+    ]
+    assert tokens.strangers == []
 
 
 def test_a_token_for_the_registry_is_asked_for_once_and_never_shown(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import Callable
 from pathlib import Path
 
@@ -243,6 +244,21 @@ def test_a_caller_that_never_ends_its_header_is_cut(impatient: Daemon, upstream:
         answer = receive(connection)
         assert (answer.status, answer.reason_word) == (408, "request-timeout")
         assert connection.recv(1) == b""
+    assert upstream.connections == 0
+
+
+def test_a_caller_that_begins_with_tls_is_told_at_once(
+    upstream: Recorder, password: Path, start_mintfs: Callable[..., Daemon]
+) -> None:
+    """As clients of registries do to find out: each of their requests would wait for the end of our patience."""
+    patient = start_mintfs(connector("git", upstream.url, password), proxy={"header_timeout": "1h"})
+    with connect(patient.port) as plain, pytest.raises(ssl.SSLError, match="WRONG_VERSION_NUMBER"):
+        ssl.create_default_context().wrap_socket(plain, server_hostname="localhost")
+    for garbage in (b"\0", b"\x80\x2e\x01", b"\x16\x03\x01", b" GET / HTTP/1.1\r\n"):
+        with connect(patient.port) as connection:
+            connection.sendall(garbage)
+            answer = receive(connection)
+            assert (answer.status, answer.reason_word) == (400, "request-malformed"), garbage
     assert upstream.connections == 0
 
 
