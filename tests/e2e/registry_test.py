@@ -1,4 +1,4 @@
-"""Images: skopeo, podman, buildah and docker against Debian's docker-registry, which demands the real password or a token for it."""
+"""Images: skopeo, podman, buildah, docker and BuildKit against Debian's docker-registry, which demands the real password or a token for it."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import gzip
 import hashlib
 import io
 import json
+import os
 import subprocess
 import tarfile
 from collections.abc import Callable, Iterator
@@ -19,7 +20,10 @@ from support.job import Job
 from support.mintfs import REPOSITORY, Daemon, connector, secret_file
 from support.raw_http import exchange, request
 from support.recorder import Recorder, Reply
-from support.waiting import DEADLINE
+from support.waiting import DEADLINE, eventually
+
+#: Of tools/buildkit, which not every machine can build.
+BUILDKIT = REPOSITORY / "build-buildkit/v0.19.0"
 
 
 @pytest.fixture
@@ -139,6 +143,41 @@ def test_docker_looks_at_an_image(
     assert [layer["digest"] for layer in seen["layers"]] == [
         layer["digest"] for layer in json.loads((image / "manifest.json").read_text())["layers"]
     ]
+    assert tokens.strangers == []
+
+
+@pytest.mark.root
+@pytest.mark.skipif(not (BUILDKIT / "buildkitd").exists(), reason="tools/buildkit was not run")
+@pytest.mark.parametrize("named", ["itself", "proxy"])
+def test_buildkitd_pulls_what_a_build_begins_with(
+    images: Daemon, registry: ImageRegistry, tokens: TokenService, tmp_path: Path, named: str
+) -> None:
+    """It asks who builds for the credential, and the registry's own name leads it to the proxy."""
+    image, here = layout(tmp_path / "image"), place(images, "acme/app:1")
+    view = images.open_lease("--configuration", "docker,buildkitd", connectors=["images"]).path
+    subprocess.run(["skopeo", "--insecure-policy", "copy", "--quiet", "--authfile", view / ".docker/config.json",
+                    "--dest-tls-verify=false", f"dir:{image}", f"docker://{here}"], check=True, timeout=DEADLINE)  # fmt: skip
+    source = f"{registry.url.removeprefix('http://')}/acme/app:1" if named == "itself" else here
+    (tmp_path / "Dockerfile").write_text(f"FROM {source}\nCOPY Dockerfile /copied\n")
+    log, socket = tmp_path / "buildkitd.log", tmp_path / "buildkitd.sock"
+    with log.open("w") as file:
+        daemon = subprocess.Popen(
+            [BUILDKIT / "buildkitd", "--config", view / "buildkit/buildkitd.toml", "--root", tmp_path / "buildkit", "--addr", f"unix://{socket}",
+             "--oci-worker-snapshotter", "native", "--oci-worker-binary", "runc", "--oci-worker-net", "host"],
+            stdout=file, stderr=file,
+        )  # fmt: skip
+    try:
+        eventually("it listens", lambda: socket.exists() or daemon.poll() is not None)
+        done = subprocess.run(
+            [BUILDKIT / "buildctl", "--addr", f"unix://{socket}", "build", "--frontend", "dockerfile.v0", "--local", f"context={tmp_path}",
+             "--local", f"dockerfile={tmp_path}", "--output", f"type=local,dest={tmp_path}/out"],
+            capture_output=True, text=True, env={**os.environ, "DOCKER_CONFIG": str(view / ".docker")}, timeout=2 * DEADLINE,
+        )  # fmt: skip
+    finally:
+        daemon.terminate()
+        daemon.wait(DEADLINE)
+    assert done.returncode == 0, done.stderr + log.read_text()
+    assert (tmp_path / "out/hello").read_text() == "hello\n" and (tmp_path / "out/copied").exists()
     assert tokens.strangers == []
 
 
