@@ -7,6 +7,7 @@
 
 #include "broker/connector_class.h"
 #include "broker/file_template.h"
+#include "broker/package_format.h"
 #include "broker/policy.h"
 
 #include <chrono>
@@ -96,9 +97,10 @@ struct ConnectorConfig {
   ConnectorClass connector_class = ConnectorClass::git;
   Address address;
   AuthConfig auth;
-  Rights rights;                                // operations and repositories
-  LetterCase letter_case = LetterCase::counts;  // in the repositories' names
-  std::int32_t priority = 0;                    // of two that claim an address the higher has it: broker/claims.h
+  Rights rights;                                 // operations and repositories
+  LetterCase letter_case = LetterCase::counts;   // in the repositories' names
+  std::map<PackageFormat, std::string> formats;  // of nexus and jfrog: the repository for each one's clients
+  std::int32_t priority = 0;                     // of two that claim an address the higher has it: broker/claims.h
   Allow allow;
   std::filesystem::path ca_file;             // empty: the system's authorities
   std::vector<std::string> allow_addresses;  // link-local addresses that are meant

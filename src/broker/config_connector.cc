@@ -102,6 +102,25 @@ void read_repositories(Section& section, ConnectorConfig& connector) {
     section.fail_at("repositories", "is empty; leave it out to allow all");
 }
 
+void read_formats(Section& section, ConnectorConfig& connector) {
+  if (!section.has("formats")) return;
+  if (!keeps_formats(connector.connector_class))
+    section.fail_at("formats", "is of no use with this class; nexus and jfrog have repositories of several formats");
+  section.section("formats", [&](Section& formats) {
+    for (const PackageFormat format : kPackageFormats) {
+      const std::string key(to_string(format));
+      std::string name;
+      if (!formats.text(key, name)) continue;
+      if (!is_repository_key(name))
+        formats.fail_at(key, "'" + name + "' is not the name of a repository of letters, digits, '-', '_' and '.'");
+      if (connector.rights.restricts_repositories() && !connector.rights.giving(name, connector.letter_case))
+        formats.fail_at(key, "'" + name + "' is none of the connector's repositories");
+      connector.formats.emplace(format, std::move(name));
+    }
+  });
+  if (connector.formats.empty()) section.fail_at("formats", "is empty; leave it out");
+}
+
 void read_operations(Section& section, ConnectorConfig& connector) {
   if (!section.has("operations")) return;
   Operations operations;
@@ -181,6 +200,7 @@ ConnectorConfig read_connector(Section& section) {
   });
 
   read_repositories(section, connector);
+  read_formats(section, connector);
   read_operations(section, connector);
   section.section("refs", [&](Section& refs) { read_references(refs, connector.rights.references); });
   section.number("priority", connector.priority, -1000, 1000);

@@ -78,4 +78,24 @@ bool serves_oci(ConnectorClass connector_class) noexcept {
   return false;
 }
 
+bool keeps_formats(ConnectorClass connector_class) noexcept {
+  switch (connector_class) {
+    case ConnectorClass::nexus:
+    case ConnectorClass::jfrog:
+      return true;
+    case ConnectorClass::git:
+    case ConnectorClass::github:
+    case ConnectorClass::gitlab:
+    case ConnectorClass::oci:
+    case ConnectorClass::harbor:
+    case ConnectorClass::npm:
+    case ConnectorClass::pypi:
+    case ConnectorClass::maven:
+    case ConnectorClass::sonarqube:
+    case ConnectorClass::k8s:
+      return false;
+  }
+  return false;
+}
+
 }  // namespace mintfs::broker

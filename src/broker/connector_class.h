@@ -41,5 +41,7 @@ std::optional<ConnectorClass> parse_connector_class(std::string_view word) noexc
 bool serves_git(ConnectorClass connector_class) noexcept;
 // Whether it is an OCI registry, which clients look for at "/v2/" of a host.
 bool serves_oci(ConnectorClass connector_class) noexcept;
+// Whether it is a server of repositories of many formats, each asked for below a path of its own.
+bool keeps_formats(ConnectorClass connector_class) noexcept;
 
 }  // namespace mintfs::broker

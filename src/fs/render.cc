@@ -1,5 +1,6 @@
 #include "fs/render.h"
 
+#include "fs/package_place.h"
 #include "fs/text.h"
 
 namespace mintfs::fs {
@@ -7,9 +8,8 @@ namespace {
 
 using broker::ConnectorClass;
 
-// What package managers of these classes ask of is one repository, whatever its format.
 bool is_for_packages(ConnectorClass own, ConnectorClass connector_class) {
-  return connector_class == own || connector_class == ConnectorClass::nexus || connector_class == ConnectorClass::jfrog;
+  return connector_class == own || broker::keeps_formats(connector_class);
 }
 
 Proxy parse_proxy(std::string_view url) {
@@ -26,20 +26,33 @@ Proxy parse_proxy(std::string_view url) {
   return proxy;
 }
 
+// Those that have no place in the file are left out, and `left_out` is set.
 template <class Wanted>
-Targets targets_of(const Scene& scene, const Proxy& proxy, const Wanted& is_wanted) {
+Targets targets_of(Content content, const Scene& scene, const Proxy& proxy, const Wanted& is_wanted, bool& left_out) {
   Targets targets;
   for (std::uint32_t index = 0; index < scene.lease.connectors.size(); ++index) {
     const broker::ConnectorName& name = scene.lease.connectors[index];
     const auto found = scene.connectors.find(name);
     if (found == scene.connectors.end() || !is_wanted(found->second.connector_class)) continue;
-    targets.push_back({.index = index,
-                       .connector = found->second,
-                       .url = std::string(proxy.url) + "/namespaces/" + name.space + "/connectors/" + name.name + "/",
-                       .label = name.space == "default" ? name.name : name.space + "+" + name.name,
-                       .token_size = scene.token_size(name)});
+    const auto place = package_place(content, scene.lease.rights, found->second);
+    left_out = left_out || !place;
+    if (!place) continue;
+    targets.push_back(
+        {.index = index,
+         .connector = found->second,
+         .url = std::string(proxy.url) + "/namespaces/" + name.space + "/connectors/" + name.name + "/" + *place,
+         .label = name.space == "default" ? name.name : name.space + "+" + name.name,
+         .token_size = scene.token_size(name)});
   }
   return targets;
+}
+
+// For who looks why a tool does not find its connector.
+void say_what_is_left_out(Text& out, Content content) {
+  const bool xml = content == Content::maven;
+  out.raw(xml ? "<!-- " : "# ");
+  out.raw("Left out: a connector whose 'formats' name no repository for this file that the lease may use.");
+  out.raw(xml ? " -->\n" : "\n");
 }
 
 }  // namespace
@@ -64,7 +77,7 @@ bool is_for(Content content, ConnectorClass connector_class) noexcept {
       return broker::serves_oci(connector_class);
     case Content::cargo_credentials:
     case Content::cargo_config:
-      return connector_class == ConnectorClass::nexus || connector_class == ConnectorClass::jfrog;
+      return broker::keeps_formats(connector_class);
     case Content::gh_hosts:
       return connector_class == ConnectorClass::github;
     case Content::glab:
@@ -83,9 +96,12 @@ bool is_for(Content content, ConnectorClass connector_class) noexcept {
 
 broker::Result<Template> render(Content content, const Scene& scene) {
   const Proxy proxy = parse_proxy(scene.proxy_url);
-  const Targets targets =
-      targets_of(scene, proxy, [&](ConnectorClass connector_class) { return is_for(content, connector_class); });
+  bool left_out = false;
+  const Targets targets = targets_of(
+      content, scene, proxy, [&](ConnectorClass connector_class) { return is_for(content, connector_class); },
+      left_out);
   Text out;
+  if (left_out) say_what_is_left_out(out, content);
   switch (content) {
     case Content::gitconfig:
       render_gitconfig(out, scene, proxy, targets);
@@ -148,8 +164,9 @@ broker::Result<Template> render(Content content, const Scene& scene) {
 broker::Result<Template> render(const broker::FileConfig& file, const Scene& scene) {
   const Proxy proxy = parse_proxy(scene.proxy_url);
   Text out;
-  render_user(out, file, scene, proxy,
-              targets_of(scene, proxy, [&](ConnectorClass connector_class) { return file.is_for(connector_class); }));
+  bool left_out = false;
+  const auto is_wanted = [&](ConnectorClass connector_class) { return file.is_for(connector_class); };
+  render_user(out, file, scene, proxy, targets_of(Content::user, scene, proxy, is_wanted, left_out));
   return out.take(scene.lease.id);
 }
 

@@ -67,7 +67,7 @@ broker::Result<Template> render(const broker::FileConfig& file, const Scene& sce
 struct Target {
   std::uint32_t index;  // in Lease::connectors
   const broker::ConnectorConfig& connector;
-  std::string url;    // of the connector at the proxy, with a slash at its end
+  std::string url;    // of the connector at the proxy, or of its place there that the file is about (package_place.h)
   std::string label;  // "github", "team+gitlab": one word, different for each connector
   std::size_t token_size;
 };

@@ -148,6 +148,18 @@ auth = { type = "bearer", token_file = "/etc/mintfs/secrets/gitlab" }
   EXPECT_FALSE(gitlab.rights.references.restrict());
 }
 
+TEST(Config, NamesTheRepositoryOfEachFormatOfAServer) {
+  const std::string all =
+      "class = \"nexus\"\nformats = { npm = \"npm-group\", pypi = \"p.y_1\", maven = \"M\", cargo = \"c\" }";
+  const auto connector = parse_config(connector_with(all), "x").connectors.at(0);
+  const std::map<PackageFormat, std::string> named = {{PackageFormat::npm, "npm-group"},
+                                                      {PackageFormat::pypi, "p.y_1"},
+                                                      {PackageFormat::maven, "M"},
+                                                      {PackageFormat::cargo, "c"}};
+  EXPECT_EQ(connector.formats, named);
+  EXPECT_TRUE(parse_config(connector_with("class = \"jfrog\""), "x").connectors.at(0).formats.empty());
+}
+
 TEST(Config, MayBeEmpty) {
   const Config config = parse_config("", "mintfs.toml");
   EXPECT_EQ(config.daemon.runtime_dir, default_runtime_dir());
@@ -204,7 +216,8 @@ TEST(Config, NamesLineColumnAndKeyOfWhatIsWrong) {
             "5:11: connector.allow.user: unknown key; known here: groups, users"},
            {connector_with("operation = [\"fetch\"]"),
             "5:1: connector.operation: unknown key; known here: address, allow, allow_addresses, auth, ca_file, "
-            "case_insensitive, class, lfs, lfs_origins, name, operations, plain_get, priority, redirect_origins, refs, "
+            "case_insensitive, class, formats, lfs, lfs_origins, name, operations, plain_get, priority, "
+            "redirect_origins, refs, "
             "repositories, token_origins"},
            {connector_where("username", "password = \"hunter2\", username"),
             "4:26: connector.auth.password: unknown key"},
@@ -289,6 +302,19 @@ TEST(Config, NamesLineColumnAndKeyOfWhatIsWrong) {
            {connector_with("token_origins = [\"https://auth.example\"]"),
             "5:17: connector.token_origins: is of no use"},
            {connector_with("priority = 1001"), "5:12: connector.priority: must be a number from -1000 to 1000"},
+           {connector_with("class = \"nexus\"\nformats = \"npm\""), "6:11: connector.formats: must be a table"},
+           {connector_with("class = \"nexus\"\nformats = {}"), "6:11: connector.formats: is empty"},
+           {connector_with("class = \"nexus\"\nformats = { deb = \"x\" }"),
+            "6:13: connector.formats.deb: unknown key; known here: cargo, maven, npm, pypi"},
+           {connector_with("class = \"jfrog\"\nformats = { npm = [\"x\"] }"),
+            "6:19: connector.formats.npm: must be a string"},
+           {connector_with("class = \"jfrog\"\nformats = { npm = \"a\", pypi = \"../b\" }"),
+            "6:31: connector.formats.pypi: '../b' is not the name of a repository"},
+           {connector_with(
+                "class = \"nexus\"\nrepositories = [\"pypi-*\"]\nformats = { pypi = \"pypi-all\", cargo = \"c\" }"),
+            "7:40: connector.formats.cargo: 'c' is none of the connector's repositories"},
+           {connector_with("class = \"npm\"\nformats = { npm = \"x\" }"),
+            "6:11: connector.formats: is of no use with this class"},
            {connector_with("plain_get = 1"), "5:13: connector.plain_get: must be true or false"},
            {connector_with("refs = [\"refs/heads/*\"]"), "5:8: connector.refs: must be a table"},
            {connector_with("refs = { allow = [] }"), "5:18: connector.refs.allow: is empty"},

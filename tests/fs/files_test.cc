@@ -79,6 +79,18 @@ TEST_P(Files, AreExactlyTheGoldenOnes) {
   EXPECT_EQ(filled(GetParam().given), content_of(file)) << file;
 }
 
+using Formats = std::map<broker::PackageFormat, std::string>;
+
+ConnectorConfig with_formats(ConnectorConfig connector, Formats formats) {
+  connector.formats = std::move(formats);
+  return connector;
+}
+
+const Formats kFormats = {{broker::PackageFormat::npm, "npm-group"},
+                          {broker::PackageFormat::pypi, "pypi-all"},
+                          {broker::PackageFormat::maven, "maven-public"},
+                          {broker::PackageFormat::cargo, "crates"}};
+
 const std::vector<ConnectorConfig> kNpm = {
     connector_of(ConnectorClass::npm, "npm", "https://packages.example.org"),
     connector_of(ConnectorClass::npm, "team/npm", "https://npm.example.com", {"@acme/*", "@acme/app", "@other/*"})};
@@ -87,7 +99,11 @@ const std::vector<ConnectorConfig> kPypi = {
     connector_of(ConnectorClass::pypi, "team/upload", "https://upload.example.org/legacy")};
 const std::vector<ConnectorConfig> kMaven = {
     connector_of(ConnectorClass::maven, "central", "https://maven.example.com/central"),
-    connector_of(ConnectorClass::nexus, "team/releases", "https://nexus.example.com/repository/releases")};
+    with_formats(connector_of(ConnectorClass::nexus, "team/releases", "https://nexus.example.com"), kFormats)};
+const std::vector<ConnectorConfig> kServers = {
+    with_formats(connector_of(ConnectorClass::nexus, "nexus", "https://nexus.example.com"), kFormats),
+    with_formats(connector_of(ConnectorClass::jfrog, "team/jfrog", "https://jfrog.example.com"), kFormats),
+    with_formats(connector_of(ConnectorClass::jfrog, "team/own", "https://own.example.org/artifactory"), kFormats)};
 const std::vector<ConnectorConfig> kOci = {
     connector_of(ConnectorClass::oci, "hub", "https://registry-1.hub.example"),
     connector_of(ConnectorClass::harbor, "team/harbor", "https://harbor.example.com")};
@@ -110,6 +126,10 @@ INSTANTIATE_TEST_SUITE_P(
         Golden{"https.buildkitd.toml", {Content::buildkitd, kOci, kHttps}},
         Golden{"cargo-credentials.toml", {Content::cargo_credentials, kMaven}},
         Golden{"cargo-config.toml", {Content::cargo_config, kMaven}},
+        Golden{"servers.npmrc", {Content::npmrc, kServers}}, Golden{"servers.yarnrc.yml", {Content::yarnrc, kServers}},
+        Golden{"servers.pip.conf", {Content::pip, kServers}}, Golden{"servers.pypirc", {Content::pypirc, kServers}},
+        Golden{"servers.settings.xml", {Content::maven, kServers}},
+        Golden{"servers.cargo-config.toml", {Content::cargo_config, kServers}},
         Golden{"gh-config.yml", {Content::gh_config, kForges}}, Golden{"gh-hosts.yml", {Content::gh_hosts, kForges}},
         Golden{"glab-config.yml", {Content::glab, kForges}},
         Golden{"sonar-project.properties",
@@ -145,7 +165,7 @@ constexpr Content kEvery[] = {
 TEST(EveryFile, IsAsLongAsItSaysAndHoldsNothingWhereNoConnectorIsForIt) {
   const std::vector<ConnectorConfig> none;
   for (const Content content : kEvery) {
-    for (const auto& connectors : {none, kNpm, kPypi, kMaven, kOci, kClusters, kForges}) {
+    for (const auto& connectors : {none, kNpm, kPypi, kMaven, kServers, kOci, kClusters, kForges}) {
       const File file{content, connectors};
       const auto text = render(file);
       ASSERT_TRUE(text) << static_cast<int>(content);
@@ -157,6 +177,56 @@ TEST(EveryFile, IsAsLongAsItSaysAndHoldsNothingWhereNoConnectorIsForIt) {
     }
   }
 }
+
+// Which repository of a server the files of its package managers name.
+struct Named {
+  std::string what;
+  Formats formats;
+  std::vector<std::string> repositories;  // of the connector
+  std::vector<std::string> narrowed;      // of the lease
+  std::string npm;                        // the repository that .npmrc names; empty: the connector is left out
+};
+
+class OneRepository : public testing::TestWithParam<Named> {};
+
+TEST_P(OneRepository, IsNamedOrNone) {
+  const Named& given = GetParam();
+  const auto connector = with_formats(
+      connector_of(ConnectorClass::nexus, "nexus", "https://nexus.example.com", given.repositories), given.formats);
+  broker::Lease lease = lease_of({Content::npmrc, {connector}});
+  for (const auto& each : given.narrowed) lease.rights.repositories.emplace_back(each);
+  const auto text = fs::render(Content::npmrc, {.lease = lease,
+                                                .connectors = *test::table_of({connector}),
+                                                .proxy_url = kHttp,
+                                                .token_size = [](const auto&) { return 10; }})
+                        .value();
+  if (given.npm.empty()) {
+    EXPECT_TRUE(text.holes.empty()) << "no token for a place that serves no package";
+    EXPECT_EQ(text.text.find("registry="), std::string::npos) << text.text;
+    EXPECT_EQ(text.text.rfind("# Left out: ", 0), 0u) << text.text;
+  } else {
+    const auto line =
+        "registry=http://127.0.0.1:8418/namespaces/default/connectors/nexus/repository/" + given.npm + "/\n";
+    EXPECT_EQ(text.text.rfind(line, 0), 0u) << text.text;
+  }
+}
+
+using enum broker::PackageFormat;
+INSTANTIATE_TEST_SUITE_P(
+    Nexus, OneRepository,
+    testing::Values(Named{"OfItsFormat", {{npm, "group"}, {pypi, "index"}}, {}, {}, "group"},
+                    Named{"OfItsFormatAmongRights", {{npm, "group"}}, {"gr*", "index"}, {"group"}, "group"},
+                    Named{"OfAnotherFormatOnly", {{pypi, "index"}}, {}, {}, ""},
+                    Named{"OfAnotherFormatOnlyWithOneRight", {{pypi, "index"}}, {"group"}, {}, ""},
+                    Named{"OutOfTheLeasesRights", {{npm, "group"}}, {}, {"other"}, ""},
+                    Named{"OutOfTheConnectorsRights", {{npm, "group"}}, {"other"}, {"group"}, ""},
+                    Named{"NobodySays", {}, {}, {}, ""}, Named{"TheOnlyOneOfTheConnector", {}, {"only"}, {}, "only"},
+                    Named{"TheOnlyOneOfTheLease", {}, {}, {"only"}, "only"},
+                    Named{"TheOnlyOneOfTheLeaseAmongRights", {}, {"on*", "two"}, {"only"}, "only"},
+                    Named{"TheOnlyOneOfTheLeaseOutOfRights", {}, {"two"}, {"only"}, ""},
+                    Named{"OneOfTwo", {}, {"one", "two"}, {}, ""}, Named{"APattern", {}, {"npm-*"}, {}, ""},
+                    Named{"APath", {}, {"npm/group"}, {}, ""}),
+    [](const auto& named) { return named.param.what; });
 
 TEST(OwnFile, IsRenderedWithTheTokensOfItsClassesAndAsLongAsItSays) {
   broker::FileConfig file;
@@ -237,7 +307,7 @@ TEST_P(HostileFile, HasNoLineMoreThanWithAPlainName) {
   const std::string& hostile = GetParam();
   for (const Content content : kEvery) {
     if (content == Content::gitconfig) continue;  // render_test.cc
-    for (auto connectors : {kNpm, kPypi, kMaven, kOci, kClusters, kForges}) {
+    for (auto connectors : {kNpm, kPypi, kMaven, kServers, kOci, kClusters, kForges}) {
       const auto lines = [](const std::string& text) { return std::count(text.begin(), text.end(), '\n'); };
       const auto before = lines(filled({content, connectors}));
       connectors[0].name.name = "x" + hostile;
@@ -259,7 +329,7 @@ INSTANTIATE_TEST_SUITE_P(Text, HostileFile,
 TEST(EveryFile, SendsNoTokenToAConnectorsOwnServer) {
   for (const Content content : kEvery) {
     if (content == Content::gitconfig || content == Content::buildkitd) continue;  // they say what is rewritten
-    for (const auto& connectors : {kNpm, kPypi, kMaven, kOci, kClusters}) {
+    for (const auto& connectors : {kNpm, kPypi, kMaven, kServers, kOci, kClusters}) {
       const std::string text = filled({content, connectors});
       for (const auto& each : connectors)
         EXPECT_EQ(text.find(each.address.host), std::string::npos) << static_cast<int>(content) << "\n" << text;

@@ -1,4 +1,5 @@
 // Servers that keep files by path: Maven repositories, Nexus, Artifactory.
+#include "broker/package_format.h"
 #include "proxy/services/segments.h"
 #include "proxy/services/service.h"
 
@@ -14,11 +15,6 @@ using broker::Errc;
 using broker::Operation;
 using broker::Reach;
 
-bool is_key(std::string_view name) {
-  const auto good = [](char c) { return is_letter_or_digit(c) || c == '-' || c == '_' || c == '.'; };
-  return !name.empty() && is_letter_or_digit(name.front()) && std::all_of(name.begin(), name.end(), good);
-}
-
 // Whether npm's registry, which `path` is below, is asked for what hands out a credential.
 bool asks_for_credential(std::string_view path) {
   return path.starts_with("-/user") || path.starts_with("-/npm/v1/tokens") || path.starts_with("-/npm/v1/user");
@@ -26,7 +22,7 @@ bool asks_for_credential(std::string_view path) {
 
 // `rest` is what stands behind the repository's name. What speaks there is known by its paths alone.
 error_code classify_in(std::string_view repository, std::string_view rest, Method method, ServiceRequest& out) {
-  if (!is_key(repository) || asks_for_credential(rest)) return Errc::operation_denied;
+  if (!broker::is_repository_key(repository) || asks_for_credential(rest)) return Errc::operation_denied;
   const auto operation = usual_operation(method);
   if (!operation) return Errc::operation_denied;
   out.kind = ServiceRequest::Kind::artifact;
