@@ -94,7 +94,9 @@ class Connection {
   Awaitable<broker::Errc> ask_token_service(TokenRealm realm, std::string scope);
   Awaitable<broker::Errc> receive(BodySource& body);
   Awaitable<broker::Errc> answer(BodySource& body);
-  Awaitable<broker::Errc> answer_batch();
+  bool is_read_whole() const;
+  Awaitable<broker::Errc> answer_whole();
+  boost::system::error_code rewrite_whole(std::string_view json, std::string& out) const;
   bool may_be_handed_on() const;
   std::unique_ptr<BodyFilter> filter_of_links() const;
   broker::Errc point_fields(std::string& location);

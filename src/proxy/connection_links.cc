@@ -43,8 +43,7 @@ std::unique_ptr<BodyFilter> Connection::filter_of_links() const {
 // Location and Link of a registry's answer. upstream_redirect where an upload would go on elsewhere.
 Errc Connection::point_fields(std::string& location) {
   if (git_.kind != ServiceRequest::Kind::artifact) return Errc{};
-  const bool changed = git_.links == Links::packument || git_.links == Links::index;
-  if (request_.method == Method::head && changed) response_.content_length.reset();  // of another body
+  if (request_.method == Method::head && changes_body(git_.links)) response_.content_length.reset();  // of another body
   const auto value = single_value(response_.fields, FieldId::location);
   if (may_be_handed_on()) {
     location = std::string(*value);

@@ -1,4 +1,5 @@
 // The upstream's half of Connection: sends the request on, and brings the answer back.
+#include "proxy/cargo_index.h"
 #include "proxy/connection.h"
 #include "proxy/lfs.h"
 #include "proxy/links.h"
@@ -19,6 +20,7 @@ using Kind = BodyFraming::Kind;
 
 constexpr int kMaxRedirects = 5;
 constexpr int kMaxInterim = 8;
+constexpr std::size_t kMaxWhole = kMaxBatch;  // bytes of an answer that is read whole
 
 // Whether a registry may want another credential than the stored one.
 bool has_token_service(const broker::ConnectorConfig& connector) {
@@ -124,7 +126,7 @@ Awaitable<Errc> Connection::exchange(BodySource& body) {
                               .has_query = routed_.target.has_query,
                               .authority = authority,
                               .framing = framing,
-                              .identity_only = batch || git_.links == Links::packument || git_.links == Links::index},
+                              .identity_only = batch || changes_body(git_.links)},
                      out_);
   if (body.done()) {
     const std::string_view secret = credential_->line_for(git_.kind == ServiceRequest::Kind::other).reveal();
@@ -202,8 +204,8 @@ Awaitable<Errc> Connection::receive(BodySource& body) {
       failure = Errc::upstream_refused;
     } else if (is_redirect(response_.status)) {
       // Left to the caller: the new place must be authorized first.
-    } else if (git_.kind == ServiceRequest::Kind::lfs_batch && response_.status / 100 == 2) {
-      failure = co_await answer_batch();
+    } else if (is_read_whole()) {
+      failure = co_await answer_whole();
     } else {
       failure = co_await answer(body);
     }
@@ -276,8 +278,22 @@ Awaitable<Errc> Connection::answer(BodySource& body) {
   co_return Errc{};
 }
 
-// The links of an LFS batch answer are pointed to this proxy, so it is read whole; it is small.
-Awaitable<Errc> Connection::answer_batch() {
+// What cannot be pointed to this proxy piece by piece; it is small.
+bool Connection::is_read_whole() const {
+  if (response_.status / 100 != 2) return false;
+  if (git_.kind == ServiceRequest::Kind::lfs_batch) return true;
+  return git_.links == Links::cargo && request_.method == Method::get && response_.framing.kind != Kind::none;
+}
+
+boost::system::error_code Connection::rewrite_whole(std::string_view json, std::string& out) const {
+  const auto& connector = grant_->connector();
+  if (git_.links == Links::cargo)
+    return rewrite_index_config(json, connector.address, routed_.target.path, own_base(), out);
+  return rewrite_batch(json, connector.address, connector.lfs_origins, own_base(), credential_->patterns, out);
+}
+
+Awaitable<Errc> Connection::answer_whole() {
+  if (count_fields(response_.fields, FieldId::content_encoding) > 0) co_return Errc::upstream_malformed;
   auto& in = upstream_->in;
   BodySource source(upstream_->stream, in.filled_bytes().subspan(response_size_), response_.framing,
                     ChunkedDecoder::Side::response);
@@ -289,14 +305,10 @@ Awaitable<Errc> Connection::answer_batch() {
     const BodySource::Piece piece = co_await source.next(buffer.room());
     if (piece.error) co_return blame_upstream();
     json.append(piece.payload.data(), piece.payload.size());
-    if (json.size() > kMaxBatch) co_return Errc::upstream_malformed;
+    if (json.size() > kMaxWhole) co_return Errc::upstream_malformed;
   }
   std::string rewritten;
-  const auto& connector = grant_->connector();
-  const std::string base = worker_.shared().broker.proxy_url(grant_->lease()) + "/namespaces/" + connector.name.space +
-                           "/connectors/" + connector.name.name;
-  if (rewrite_batch(json, connector.address, connector.lfs_origins, base, credential_->patterns, rewritten))
-    co_return Errc::upstream_malformed;
+  if (const auto error = rewrite_whole(json, rewritten)) co_return broker::to_errc(error);
   const bool reusable = request_.keep_alive && !closing_;
   std::string head;
   write_response_head(response_, {Kind::length, rewritten.size()}, reusable, request_, head);

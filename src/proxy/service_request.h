@@ -17,8 +17,14 @@ enum class Links : std::uint8_t {
   none,
   packument,  // of npm: "tarball" of a JSON document
   index,      // of PyPI: HTML or JSON
+  cargo,      // of cargo: the configuration of a sparse index
   location,   // of OCI: the header fields Location and Link
 };
+
+// Whether the body is another one than the upstream's.
+constexpr bool changes_body(Links links) {
+  return links == Links::packument || links == Links::index || links == Links::cargo;
+}
 
 struct ServiceRequest {
   enum class Kind : std::uint8_t {

@@ -251,6 +251,32 @@ TEST(Services, OfFileServersAreAboutADirectoryOrARepository) {
          {{"GET /libs-release/a.jar", "fetch libs-release"}, {"GET /api/security/apiKey", "denied"}});
 }
 
+TEST(Services, OfFileServersPointTheConfigurationOfACargoIndexToTheProxy) {
+  struct Page {
+    ConnectorClass connector_class;
+    std::string_view path;
+    bool is;
+  };
+  for (const auto& each : {
+           Page{ConnectorClass::nexus, "/repository/crates/config.json", true},
+           Page{ConnectorClass::nexus, "/repository/crates/config.json/x", false},
+           Page{ConnectorClass::nexus, "/repository/crates/le/ft/config.json", false},
+           Page{ConnectorClass::jfrog, "/artifactory/api/cargo/crates/index/config.json", true},
+           Page{ConnectorClass::jfrog, "/artifactory/api/cargo/crates/config.json", false},
+           Page{ConnectorClass::jfrog, "/artifactory/api/npm/crates/index/config.json", false},
+           Page{ConnectorClass::jfrog, "/artifactory/crates/config.json", false},
+       }) {
+    Target target;
+    ServiceRequest asked, put;
+    ASSERT_FALSE(parse_target(each.path, target));
+    const auto connector = connector_of(each.connector_class);
+    ASSERT_FALSE(classify(connector, Method::get, target, asked)) << each.path;
+    EXPECT_EQ(asked.links == Links::cargo, each.is) << each.path;
+    ASSERT_FALSE(classify(connector, Method::put, target, put));
+    EXPECT_EQ(put.links, Links::none);
+  }
+}
+
 TEST(Services, OfARegistryAreAboutAnImage) {
   expect(connector_of(ConnectorClass::oci), {
                                                 {"GET /v2/", "fetch (protocol)"},

@@ -80,6 +80,10 @@ class PackageServer:
         self._server.shutdown()
         self._server.server_close()
 
+    def base(self, _format: str) -> str:
+        """Of the links to packages of this format."""
+        return self.url
+
     def answer(self, method: str, target: str, headers: object, body: bytes) -> tuple[int, str, bytes]:
         path = urlsplit(target).path
         if (method, path) in self.answers:
@@ -107,7 +111,7 @@ class PackageServer:
                 self.files[f"/{name}/-/{file.rpartition('/')[2]}"] = base64.b64decode(attachment["data"])
             for version in document["versions"].values():
                 file = version["dist"]["tarball"].rpartition("/")[2]
-                version["dist"]["tarball"] = f"{self.url}/{name}/-/{file}"
+                version["dist"]["tarball"] = f"{self.base('npm')}/{name}/-/{file}"
             self.packages[name] = document
             return 201, "application/json", b'{"ok":true}'
         if method == "GET" and name in self.packages and not rest:
@@ -133,5 +137,5 @@ class PackageServer:
         file, content = fields["content"].get_filename(), fields["content"].get_payload(decode=True)
         self.files[f"/packages/{file}"] = content
         digest = hashlib.sha256(content).hexdigest()
-        self.project_links.setdefault(name, []).append(f"{self.url}/packages/{file}#sha256={digest}")
+        self.project_links.setdefault(name, []).append(f"{self.base('pypi')}/packages/{file}#sha256={digest}")
         return 200, "text/plain", b""

@@ -43,6 +43,8 @@ error_code classify_in(std::string_view repository, std::string_view rest, Metho
 // Formats whose API of Artifactory is "/api/<format>/<repository>/...". That of Docker hands out tokens.
 constexpr std::array<std::string_view, 13> kFormats = {"npm",   "pypi", "go",  "nuget", "gems",  "conda",  "composer",
                                                        "cargo", "helm", "vcs", "swift", "maven", "storage"};
+// At the root of a sparse index of cargo. Nexus has it at that of the repository, where it may be another's file.
+constexpr std::string_view kIndexConfig = "config.json";
 // What Artifactory serves beside its repositories.
 constexpr std::array<std::string_view, 8> kOwn = {"api", "ui", "webapp", "access", "list", "router", "xray", "v2"};
 
@@ -70,7 +72,9 @@ error_code classify_nexus(Method method, std::string_view path, ServiceRequest& 
   std::string_view rest = path.substr(1);
   if (take_first(rest) != "repository") return Errc::operation_denied;
   const std::string_view repository = take_first(rest);
-  return classify_in(repository, rest, method, out);
+  if (const auto error = classify_in(repository, rest, method, out)) return error;
+  if (reads(method) && rest == kIndexConfig) out.links = Links::cargo;
+  return {};
 }
 
 error_code classify_jfrog(Method method, std::string_view path, bool below_artifactory, ServiceRequest& out) {
@@ -79,11 +83,15 @@ error_code classify_jfrog(Method method, std::string_view path, bool below_artif
   if (!below_artifactory && take_first(rest) != "artifactory") return Errc::operation_denied;
   std::string_view first = take_first(rest);
   if (first != "api") return is_one_of(first, kOwn) ? Errc::operation_denied : classify_in(first, rest, method, out);
-  if (!is_one_of(take_first(rest), kFormats)) return Errc::operation_denied;
+  const std::string_view format = take_first(rest);
+  if (!is_one_of(format, kFormats)) return Errc::operation_denied;
   first = take_first(rest);
   // "/api/npm/auth" and "/api/npm/<repository>/auth/..." answer with the caller's own credential.
   if (first == "auth" || rest == "auth" || rest.starts_with("auth/")) return Errc::operation_denied;
-  return classify_in(first, rest, method, out);
+  if (const auto error = classify_in(first, rest, method, out)) return error;
+  if (reads(method) && format == "cargo" && take_first(rest) == "index" && rest == kIndexConfig)
+    out.links = Links::cargo;
+  return {};
 }
 
 }  // namespace mintfs::proxy
