@@ -30,7 +30,7 @@ FOLDERS = {
 #: are read), configuration (and the rights and patterns it is made of), how a helper of the machine is run, where a
 #: job may be told that its view is.
 SHARED = {"broker/error.h", "broker/secret.h", "broker/state_file.h", "broker/config.h", "broker/policy.h",
-          "broker/encoding.h", "broker/secret_json.h", "broker/system_helper.h", "broker/job_place.h"}
+          "broker/encoding.h", "broker/exec_vector.h", "broker/secret_json.h", "broker/system_helper.h", "broker/job_place.h"}
 CLIENTS = ("src/csi/", "tools/")
 #: Programs that measure or test the insides may see them.
 INSIDERS = ("tools/bench/",)

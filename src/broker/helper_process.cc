@@ -1,5 +1,6 @@
 #include "broker/helper_process.h"
 
+#include "broker/exec_vector.h"
 #include "broker/process_watch.h"
 #include "broker/readiness.h"
 
@@ -34,14 +35,6 @@ namespace asio = boost::asio;
 constexpr unsigned kCapKill = 5, kCapSetgid = 6, kCapSetuid = 7;  // linux/capability.h
 constexpr rlim_t kDescriptors = 1024;
 constexpr std::chrono::seconds kDeath{2};
-
-std::vector<char*> pointers(const std::vector<std::string>& texts) {
-  std::vector<char*> result;
-  result.reserve(texts.size() + 1);
-  for (const auto& text : texts) result.push_back(const_cast<char*>(text.c_str()));
-  result.push_back(nullptr);
-  return result;
-}
 
 // In the child of a process with threads: system calls only.
 [[noreturn]] void become(const HelperRun& run, int input, const std::vector<char*>& programs, char** arguments,
@@ -93,8 +86,8 @@ std::vector<std::string> candidates(const HelperRun& run) {
 // A pidfd; -1 where nothing could be started.
 int start(const HelperRun& run, int input, bool alone) {
   const auto names = candidates(run);
-  const auto programs = pointers(names);
-  auto arguments = pointers(run.command), variables = pointers(run.environment);
+  const auto programs = exec_vector(names);
+  auto arguments = exec_vector(run.command), variables = exec_vector(run.environment);
   int pidfd = -1;
   const unsigned long flags = CLONE_PIDFD | SIGCHLD | (alone ? CLONE_NEWPID : 0UL);
   const long pid = ::syscall(SYS_clone, flags, nullptr, &pidfd, nullptr, nullptr);

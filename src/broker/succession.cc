@@ -1,5 +1,6 @@
 #include "broker/succession.h"
 
+#include "broker/exec_vector.h"
 #include "broker/readiness.h"
 
 #include <boost/asio/experimental/awaitable_operators.hpp>
@@ -26,14 +27,6 @@ namespace asio = boost::asio;
 
 constexpr int kFirstDescriptor = 3;  // SD_LISTEN_FDS_START
 constexpr std::size_t kMaxMessage = 4096;
-
-std::vector<char*> pointers(const std::vector<std::string>& texts) {
-  std::vector<char*> result;
-  result.reserve(texts.size() + 1);
-  for (const auto& text : texts) result.push_back(const_cast<char*>(text.c_str()));
-  result.push_back(nullptr);
-  return result;
-}
 
 // Numbers above all that the child must have at fixed places.
 class Spares {
@@ -105,8 +98,8 @@ Successor::Successor(asio::io_context& context, const Start& start) : channel_(c
   environment.push_back("LISTEN_FDS=" + std::to_string(descriptors.size()));
   environment.push_back("LISTEN_PID=            ");
 
-  const auto arguments = pointers(start.arguments);
-  const auto variables = pointers(environment);
+  const auto arguments = exec_vector(start.arguments);
+  const auto variables = exec_vector(environment);
   std::vector<char*> argument_list = arguments, variable_list = variables;
   try {
     const Spares spares(descriptors);

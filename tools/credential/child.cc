@@ -1,5 +1,7 @@
 #include "credential/child.h"
 
+#include "broker/exec_vector.h"
+
 #include <algorithm>
 #include <array>
 #include <cerrno>
@@ -17,14 +19,6 @@ namespace mintfs::credential {
 namespace {
 
 using Clock = std::chrono::steady_clock;
-
-std::vector<char*> pointers(const std::vector<std::string>& texts) {
-  std::vector<char*> result;
-  result.reserve(texts.size() + 1);
-  for (const auto& text : texts) result.push_back(const_cast<char*>(text.c_str()));
-  result.push_back(nullptr);
-  return result;
-}
 
 class Pipe {
  public:
@@ -88,7 +82,7 @@ class Talk {
 Answered ask_child(const std::vector<std::string>& command, const std::vector<std::string>& environment,
                    const broker::Secret& input, std::size_t most, std::chrono::seconds patience) {
   Pipe in, out;
-  auto arguments = pointers(command), variables = pointers(environment);
+  auto arguments = broker::exec_vector(command), variables = broker::exec_vector(environment);
   const pid_t parent = ::getpid();
   const pid_t pid = ::fork();
   if (pid < 0) throw std::system_error(errno, std::generic_category(), "cannot start a process");

@@ -122,14 +122,6 @@ std::vector<std::string> merged(const char* const* environment, const Variables&
   return result;
 }
 
-std::vector<char*> pointers(const std::vector<std::string>& texts) {
-  std::vector<char*> result;
-  result.reserve(texts.size() + 1);
-  for (const auto& text : texts) result.push_back(const_cast<char*>(text.c_str()));
-  result.push_back(nullptr);
-  return result;
-}
-
 std::string shell_quoted(std::string_view text) {
   std::string quoted = "'";
   for (const char c : text) {

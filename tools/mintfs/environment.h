@@ -55,9 +55,6 @@ void add_socket(Variables& variables, const std::filesystem::path& socket, const
 // The process environment with `changes` laid over it, as "NAME=value".
 std::vector<std::string> merged(const char* const* environment, const Variables& changes);
 
-// As exec(3) takes arguments and environment: null at the end, valid as long as `texts`.
-std::vector<char*> pointers(const std::vector<std::string>& texts);
-
 // In single quotes, safe in every POSIX shell.
 std::string shell_quoted(std::string_view text);
 

@@ -1,5 +1,6 @@
 #include "mintfs/foreground.h"
 
+#include "broker/exec_vector.h"
 #include "mintfs/environment.h"
 
 #include <cerrno>
@@ -54,8 +55,8 @@ HeldSignals::~HeldSignals() { ::sigprocmask(SIG_SETMASK, &before_, nullptr); }
 
 int run_in_foreground(const std::vector<std::string>& command, const std::vector<std::string>& environment,
                       const HeldSignals& signals) {
-  const auto arguments = pointers(command);
-  const auto variables = pointers(environment);
+  const auto arguments = broker::exec_vector(command);
+  const auto variables = broker::exec_vector(environment);
   std::fflush(nullptr);
   const pid_t child = ::fork();
   if (child < 0) throw std::system_error(errno, std::generic_category(), "cannot start a process");

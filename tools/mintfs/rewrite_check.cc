@@ -1,5 +1,6 @@
 #include "mintfs/rewrite_check.h"
 
+#include "broker/exec_vector.h"
 #include "mintfs/rewrites.h"
 
 #include <array>
@@ -24,8 +25,8 @@ std::string read_all(int descriptor) {
 
 // What a program prints; empty when it cannot be run.
 std::string output_of(const std::vector<std::string>& command, const std::vector<std::string>& environment) {
-  const auto arguments = pointers(command);
-  const auto variables = pointers(environment);
+  const auto arguments = broker::exec_vector(command);
+  const auto variables = broker::exec_vector(environment);
   std::array<int, 2> pipe{};
   if (::pipe2(pipe.data(), O_CLOEXEC) != 0) return {};
   posix_spawn_file_actions_t actions;
