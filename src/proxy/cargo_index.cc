@@ -61,26 +61,21 @@ bool could_be_read(std::string_view text, const json::value* document) {
 error_code rewrite_index_config(std::string_view text, const broker::Address& upstream, std::string_view page,
                                 std::string_view base, std::string& out) {
   error_code error;
-  json::value document = json::parse(text, error);
-  json::object* const config = error ? nullptr : document.if_object();
-  json::string* const download = config == nullptr || !config->contains("dl") ? nullptr : config->at("dl").if_string();
-  if (download == nullptr) {
+  const json::value document = json::parse(text, error);
+  const json::object* const config = error ? nullptr : document.if_object();
+  const json::value* const download = config == nullptr ? nullptr : config->if_contains("dl");
+  if (download == nullptr || !download->is_string()) {
     if (could_be_read(text, error ? nullptr : &document)) return Errc::upstream_malformed;
     out = text;
     return {};
   }
-  const auto crates = moved(*download, upstream, page, base);
+  const auto crates = moved(download->get_string(), upstream, page, base);
   if (!crates) return Errc::upstream_redirect;
-  *download = *crates;
-  if (const json::value* const api = config->if_contains("api"); api != nullptr && api->is_string()) {
-    const auto place = moved(api->get_string(), upstream, page, base);
-    if (place)
-      config->insert_or_assign("api", *place);
-    else
-      config->erase("api");
-  }
-  config->insert_or_assign("auth-required", true);
-  out = json::serialize(document);
+  json::object known{{"dl", *crates}};
+  if (const json::value* const api = config->if_contains("api"); api != nullptr && api->is_string())
+    if (const auto place = moved(api->get_string(), upstream, page, base)) known.emplace("api", *place);
+  known.emplace("auth-required", true);
+  out = json::serialize(known);
   return {};
 }
 

@@ -13,9 +13,9 @@
 namespace mintfs::proxy {
 
 // Replaces `out` by the document for a client of the proxy: `page` is its path relative to `upstream`, `base` what
-// stands in place of the address. It demands a token of the client ("auth-required"), as the proxy does. One
-// that is no index's, which other files of that name are, stays as it is, byte by byte.
-// upstream_redirect where crates would be downloaded elsewhere; an "api" that is elsewhere is left out.
+// stands in place of the address. It has the members that are known, and demands a token of the client
+// ("auth-required"), as the proxy does. One that is no index's, which other files of that name are, stays as it is,
+// byte by byte. upstream_redirect where crates would be downloaded elsewhere; an "api" that is elsewhere is left out.
 // upstream_malformed where cargo might read what is not read here.
 boost::system::error_code rewrite_index_config(std::string_view json, const broker::Address& upstream,
                                                std::string_view page, std::string_view base, std::string& out);

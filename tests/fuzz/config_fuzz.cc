@@ -30,6 +30,10 @@ void check_connector(const ConnectorConfig& connector) {
   require(!connector.rights.operations.empty());
   for (const auto& pattern : connector.rights.repositories)
     require(RepositoryPattern::is_valid(pattern.text()) && RepositoryPattern(pattern.text()).text() == pattern.text());
+  require(connector.formats.empty() || keeps_formats(connector.connector_class));
+  for (const auto& [format, repository] : connector.formats)
+    require(is_repository_key(repository) &&
+            (!connector.rights.restricts_repositories() || connector.rights.giving(repository, connector.letter_case)));
   for (const auto& origin : connector.lfs_origins) require(origin.prefix.empty());
 }
 
@@ -40,7 +44,7 @@ bool same(const ConnectorConfig& a, const ConnectorConfig& b) {
   return a.name == b.name && a.address == b.address && a.auth == b.auth && a.plain_get == b.plain_get &&
          a.rights.operations == b.rights.operations && a.allow.users == b.allow.users &&
          a.allow.groups == b.allow.groups && a.ca_file == b.ca_file && a.allow_addresses == b.allow_addresses &&
-         a.lfs_origins == b.lfs_origins;
+         a.lfs_origins == b.lfs_origins && a.formats == b.formats;
 }
 
 bool same(const Config& a, const Config& b) {

@@ -52,10 +52,9 @@ TEST(IndexConfig, LeadsToTheProxyWhichDemandsAToken) {
   }
 }
 
-TEST(IndexConfig, KeepsWhatElseThereIs) {
-  EXPECT_EQ(rewritten(R"({"x":[1,"https://host.example/base"],"dl":"https://host.example/base/a","api":null})").text,
-            R"({"x":[1,"https://host.example/base"],"dl":"http://proxy/namespaces/default/connectors/c/a","api":null,)"
-            R"("auth-required":true})");
+TEST(IndexConfig, HasNothingThatIsNotKnown) {
+  EXPECT_EQ(rewritten(R"({"x":[1e999,"https://evil.example"],"dl":"https://host.example/base/a","api":null})").text,
+            R"({"dl":"http://proxy/namespaces/default/connectors/c/a","auth-required":true})");
 }
 
 TEST(IndexConfig, ThatSendsForCratesElsewhereIsRefused) {
