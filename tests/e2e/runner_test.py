@@ -191,20 +191,30 @@ class Woodpecker(Drone):
 
 
 class BlueKing(Runner):
+    """Each task is a file that the agent has sourced by one of its own, in the shell that the task's first line names."""
+
     def __init__(self, *args: object) -> None:
         super().__init__(*args)  # type: ignore[arg-type]
         home = self.folder.parent / "home"  # one for all jobs of the machine
         home.mkdir(exist_ok=True)
         self.env |= {"HOME": str(home), "BK_CI_BUILD_ID": self.build, "BK_CI_BUILD_JOB_ID": self.job}
 
-    def start(self) -> int:
-        return self.run("bash", "-ec", f". {_HOOKS}/blueking.sh").returncode
+    def task(self, script: str, mode: str = "-e") -> subprocess.CompletedProcess[str]:
+        first = "#!/usr/bin/env bash\n"
+        task, around = self.folder / "task.sh", self.folder / "around.sh"
+        task.write_text(first + script)
+        around.write_text(f"{first}set {mode}\n. {task}")
+        around.chmod(0o755)
+        return self.run(around)
 
-    def step(self, script: str) -> subprocess.CompletedProcess[str]:
-        return self.run("bash", "-ec", f". {_HOOKS}/blueking.sh\n{script}")
+    def start(self) -> int:
+        return self.step("").returncode
+
+    def step(self, script: str, mode: str = "-e") -> subprocess.CompletedProcess[str]:
+        return self.task(f". {_HOOKS}/blueking.sh || exit\n{script}", mode)
 
     def end(self) -> int:
-        return self.run("bash", "-ec", f". {_HOOKS}/blueking.sh close").returncode
+        return self.task(f". {_HOOKS}/blueking.sh close").returncode
 
 
 _RUNNERS = [GitLab, GitHub, Buildkite, Jenkins, Drone, Woodpecker, BlueKing]
@@ -430,6 +440,16 @@ def test_a_remembered_lease_is_for_its_user_only_and_forgotten(
     runner.step("true")
     runner.end()
     assert not record.exists()
+
+
+def test_blueking_goes_on_after_a_failed_command_but_not_without_a_lease(mintfs: Daemon, new: NewRunner) -> None:
+    runner = new(BlueKing)
+    assert isinstance(runner, BlueKing)
+    assert runner.step("false\necho on", "+e").stdout == "on\n"
+    assert runner.end() == 0
+    (runner.folder.parent / "ci.options").unlink()
+    done = runner.step("echo on", "+e")
+    assert (done.returncode, done.stdout) == (1, "")
 
 
 @pytest.mark.parametrize("content", ["", "nonsense\n", "--help\n", "$(touch hit)\n", "a" * 26 + "\n", "../../x\n"])
