@@ -44,7 +44,9 @@ bool InstanceLock::adopt(int inherited, const std::filesystem::path& file) {
 
 InstanceLock::InstanceLock(const std::filesystem::path& directory, mode_t mode, const std::string& key, int inherited) {
   if (directory.empty())
-    throw std::runtime_error(key + " has no default without XDG_RUNTIME_DIR and HOME; set them, or it in mintfs.toml");
+    throw std::runtime_error(key + " has no default, since " +
+                             (key == "daemon.runtime_dir" ? "XDG_RUNTIME_DIR" : "HOME") +
+                             " names no directory here; set it, or " + key + " in mintfs.toml");
   const bool made = make_directory(directory, mode);
   // One that was there before keeps its mode, but somebody else's would let them swap what is in it.
   struct stat status {};

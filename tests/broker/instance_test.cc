@@ -48,6 +48,12 @@ TEST(InstanceLock, IsHeldByOneAtATimeAndNamesWho) {
   EXPECT_EQ(refusal(directory.path()), "");
 }
 
+TEST(InstanceLock, NamesTheVariableThatWouldGiveADefault) {
+  EXPECT_THAT(refusal({}), AllOf(HasSubstr("daemon.state_dir has no default, since HOME "), HasSubstr("mintfs.toml")));
+  EXPECT_THAT([] { const InstanceLock lock({}, 0711, "daemon.runtime_dir"); },
+              testing::ThrowsMessage<std::runtime_error>(HasSubstr("since XDG_RUNTIME_DIR ")));
+}
+
 TEST(InstanceLock, RefusesADirectoryThatIsNotItsOwn) {
   const test::TempDir directory;
   const auto file = directory.path() / "file", link = directory.path() / "link", real = directory.make("real", 0700);
