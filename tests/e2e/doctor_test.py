@@ -50,7 +50,19 @@ def test_a_missing_fuse_device_is_found(mintfs: Daemon, tmp_path: Path) -> None:
 
 
 @pytest.mark.root
-def test_a_missing_fusermount3_is_found(mintfs: Daemon, tmp_path: Path) -> None:
+def test_who_is_served_by_roots_mintfsd_need_not_be_able_to_mount(mintfs: Daemon, tmp_path: Path) -> None:
+    mintfs.config.chmod(0o644)
+    closed = tmp_path / "fuse"
+    closed.touch(mode=0o600)
+    hidden = ["unshare", "-m", "sh", "-ec", f'mount --bind {closed} /dev/fuse && exec "$@"', "sh", *as_user(STRANGER)]
+    status, said = _doctor(mintfs, *hidden)
+    assert status == 0 and "mintfsd: runs" in said, said
+    assert not any(word in said for word in ("/dev/fuse", "fusermount3", "user_allow_other"))
+
+
+@pytest.mark.root
+def test_a_missing_fusermount3_is_found(stopped: Daemon, tmp_path: Path) -> None:
+    mintfs = stopped
     mintfs.config.chmod(0o644)
     path = tmp_path / "path"
     path.mkdir()
@@ -126,14 +138,14 @@ def _with_fuse_conf(mintfs: Daemon, folder: Path, content: str) -> dict[str, str
 
 @pytest.mark.root
 @pytest.mark.parametrize("content", ["", "# user_allow_other\n", "user_allow_others\n", "user_allow_other = yes\n"])
-def test_a_missing_user_allow_other_is_found(mintfs: Daemon, tmp_path: Path, content: str) -> None:
-    found = _with_fuse_conf(mintfs, tmp_path, content)
+def test_a_missing_user_allow_other_is_found(stopped: Daemon, tmp_path: Path, content: str) -> None:
+    found = _with_fuse_conf(stopped, tmp_path, content)
     assert found["state"] == "warn" and found["sentence"].startswith("is not set")
     assert "echo user_allow_other | sudo tee -a /etc/fuse.conf" in found["remedy"]
 
 
 @pytest.mark.root
 @pytest.mark.parametrize("content", ["user_allow_other\n", "mount_max = 9\n \tuser_allow_other # for CI\n"])
-def test_a_user_allow_other_is_found_as_fusermount_finds_it(mintfs: Daemon, tmp_path: Path, content: str) -> None:
-    found = _with_fuse_conf(mintfs, tmp_path, content)
+def test_a_user_allow_other_is_found_as_fusermount_finds_it(stopped: Daemon, tmp_path: Path, content: str) -> None:
+    found = _with_fuse_conf(stopped, tmp_path, content)
     assert (found["state"], found["remedy"]) == ("ok", "") and found["sentence"].startswith("is set")

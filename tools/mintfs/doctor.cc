@@ -7,17 +7,29 @@
 
 #include <algorithm>
 
+#include <sys/stat.h>
+#include <unistd.h>
+
 namespace mintfs::cli {
 namespace {
 
+// Who listens there was asked by the client; the socket is the daemon's own.
+bool is_anothers(const std::filesystem::path& socket) {
+  struct stat entry {};
+  return ::stat(socket.c_str(), &entry) == 0 && entry.st_uid != ::geteuid();
+}
+
 // From the ground up: a later check is of use only where the earlier ones are good.
 std::vector<Finding> examine(const ControlClient& client, const std::filesystem::path& file) {
-  std::vector<Finding> findings = check_machine();
+  std::vector<Finding> of_daemon;
+  const auto status = check_daemon(client, of_daemon);
+  std::vector<Finding> findings =
+      check_machine(status && is_anothers(client.socket()) ? Mounter::another : Mounter::caller);
   const auto config = check_configuration(file, findings);
   if (config)
     for (auto& finding : check_named_files(*config)) findings.push_back(std::move(finding));
 
-  const auto status = check_daemon(client, findings);
+  for (auto& finding : of_daemon) findings.push_back(std::move(finding));
   std::filesystem::path runtime = config ? config->daemon.runtime_dir : broker::default_runtime_dir();
   if (runtime.empty()) runtime = "/run/mintfs";
   std::filesystem::path mount = runtime / "fs";
