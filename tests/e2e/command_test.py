@@ -260,6 +260,22 @@ def test_config_check_does_not_judge_what_its_user_may_not_read(idle: Daemon, tm
     assert idle.cli("config", "check", idle.config, check=False).returncode == 1, "root may"
 
 
+def test_config_check_names_who_is_let_in_and_does_not_exist(idle: Daemon, password: Path) -> None:
+    known = {"users": ["root", "4294967"], "groups": ["root", "4294967"]}
+    idle.configure(connector("git", "https://git.example", password, allow=known))
+    assert idle.cli("config", "check", idle.config).stderr == ""
+    idle.configure(connector("git", "https://git.example", password,
+                             allow={"users": [*known["users"], "nobody-here"], "groups": ["none-here"]}))  # fmt: skip
+    done = idle.cli("config", "check", idle.config)
+    assert ": ok, 1 connector," in done.stdout, "they may be made later"
+    assert done.stderr.splitlines() == [
+        f"mintfs: warn: allow of default/git: this machine knows no {kind} '{name}', so nobody may open a lease by that"
+        for kind, name in (("user", "nobody-here"), ("group", "none-here"))]  # fmt: skip
+    checks = json.loads(idle.cli("config", "check", idle.config, "--format", "json").stdout)["checks"]
+    assert [check["remedy"] for check in checks if check["state"] == "warn"] == [
+        "correct the name, or: useradd nobody-here", "correct the name, or: groupadd none-here"]  # fmt: skip
+
+
 def test_status_is_for_people_and_programs(idle: Daemon) -> None:
     idle.open_lease()
     assert idle.cli("status").stdout

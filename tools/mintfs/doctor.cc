@@ -1,3 +1,4 @@
+#include "mintfs/allow_check.h"
 #include "mintfs/commands.h"
 #include "mintfs/machine_checks.h"
 #include "mintfs/secret_check.h"
@@ -26,8 +27,10 @@ std::vector<Finding> examine(const ControlClient& client, const std::filesystem:
   std::vector<Finding> findings =
       check_machine(status && is_anothers(client.socket()) ? Mounter::another : Mounter::caller);
   const auto config = check_configuration(file, findings);
-  if (config)
+  if (config) {
     for (auto& finding : check_named_files(*config)) findings.push_back(std::move(finding));
+    for (auto& finding : check_allowed(*config)) findings.push_back(std::move(finding));
+  }
 
   for (auto& finding : of_daemon) findings.push_back(std::move(finding));
   std::filesystem::path runtime = config ? config->daemon.runtime_dir : broker::default_runtime_dir();
