@@ -19,6 +19,7 @@ import pytest
 
 from support.job import Job
 from support.mintfs import Daemon, connector, secret_file
+from support.package_server import PackageServer
 from support.raw_http import exchange, request
 from support.repository_server import REPOSITORIES, RepositoryServer
 from support.waiting import DEADLINE
@@ -228,6 +229,31 @@ def test_cargo_is_not_sent_elsewhere_with_its_token(
         assert elsewhere.heads == []
     finally:
         elsewhere.stop()
+    never_saw_the_token(server, "cargo")
+
+
+def test_cargo_shows_no_token_where_a_crate_is_redirected_to(
+    server: RepositoryServer, secret: Path, tmp_path: Path, mintfs: Daemon, run_cargo: Callable[..., Any]
+) -> None:
+    """As a server does that keeps its files in an object store, which the administrator names."""
+    run_cargo("publish", "--registry", "all", "--no-verify", cwd=a_crate(tmp_path / "left-over", "left-over"))
+    [(path, crate)] = server.files.items()
+    store = PackageServer("Host", "")  # for everybody
+    try:
+        store.value = store.url.removeprefix("http://")
+        store.files["/blob"] = crate
+        server.answers["GET", server.places["cargo"] + path] = (302, "text/plain", f"{store.url}/blob".encode())
+        work = a_crate(tmp_path / "work", "work", NEEDS)
+        assert "upstream-redirect" in run_cargo("fetch", cwd=work, check=False).stderr
+        assert store.heads == []
+        mintfs.configure(of_server(server, secret, redirect_origins=[store.url]))
+        mintfs.stop()
+        mintfs.start()
+        run_cargo("fetch", cwd=work)
+        assert [head.split()[1] for head in store.heads] == ["/blob"]
+        assert all("authorization" not in head.lower() and "eyJ" not in head for head in store.heads)
+    finally:
+        store.stop()
     never_saw_the_token(server, "cargo")
 
 
