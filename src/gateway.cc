@@ -81,7 +81,8 @@ Gateway::Gateway(broker::Config config, broker::ServiceManager& manager, spdlog:
       audit_(config_.audit.file, clock_),
       tls_({config_.proxy.tls_certificate, config_.proxy.tls_key, config_.proxy.tls_ca}),
       listeners_(proxy::listen_on(config_.proxy.listen, {})),
-      broker_({.audience = config_.proxy.url.empty() ? listeners_.front().url() : config_.proxy.url,
+      proxy_at_(listeners_.front().url()),
+      broker_({.audience = config_.proxy.url.empty() ? proxy_at_ : config_.proxy.url,
                .token_ttl = config_.token.ttl,
                .default_ttl = config_.lease.default_ttl,
                .max_ttl = config_.lease.max_ttl},
@@ -164,7 +165,7 @@ void Gateway::run() {
   if (admin_) admin_->start();
   wait_for_signal();
   keep_house();
-  log_.info("serving as a gateway: proxy {}, leases at {}", broker_.audience(), desk_listener_.url());
+  log_.info("serving as a gateway: proxy {} at {}, leases at {}", broker_.audience(), proxy_at_, desk_listener_.url());
   manager_.notify("READY=1");
   context_.run();
   log_.info("stopped");

@@ -82,6 +82,7 @@ class Gateway final : private kube::Serving {
   proxy::CredentialStore credentials_;
   proxy::ServerTls tls_;
   std::vector<proxy::Listener> listeners_;  // until the server has them
+  const std::string proxy_at_;
   broker::Broker broker_;
   kube::Client client_;
   kube::TimerPause pause_;

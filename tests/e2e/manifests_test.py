@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import os
 import shutil
 import signal
@@ -95,6 +96,34 @@ def test_an_overlay_is_the_whole_with_images_that_were_loaded(folder: str) -> No
     for spec in _pods(overlay).values():
         ours = [c for c in spec["containers"] if c["image"].startswith("localhost/mintfs:")]
         assert ours and all(c["imagePullPolicy"] == "Never" for c in ours)
+
+
+def test_for_programs_there_is_all_but_what_runs() -> None:
+    """deploy/kubernetes/programs runs it, and says where the Service leads to."""
+    overlay, base = _render("overlays/programs"), _render(".")
+    runs = {"DaemonSet", "Deployment", "PodDisruptionBudget", "NetworkPolicy", "ConfigMap"}
+    names = [(each["kind"], each["metadata"]["name"]) for each in base if each["kind"] not in runs]
+    names.remove(("Service", "mintfs-gateway"))
+    assert [(each["kind"], each["metadata"]["name"]) for each in overlay] == names
+    (service,) = [each["spec"] for each in overlay if each["kind"] == "Service"]
+    assert service == {"ports": [{"name": "http", "port": 80}]}
+
+
+def test_what_an_installation_makes_for_itself_fits_together(tmp_path: Path) -> None:
+    prepare = REPOSITORY / "deploy/kubernetes/prepare"
+    done = subprocess.run([prepare, "IP:192.0.2.1", "DNS:gw.example"], check=True, capture_output=True, text=True, timeout=DEADLINE)
+    made = {each["metadata"]["name"]: each for each in yaml.safe_load_all(done.stdout)}
+    number, _, key = base64.b64decode(made["mintfs-master-keys"]["data"]["master-keys"]).decode().split()
+    assert number == "1" and len(bytes.fromhex(key)) == 32
+    authority, certificate = tmp_path / "ca.crt", tmp_path / "tls.crt"
+    authority.write_text(made["mintfs-gateway-ca"]["data"]["ca.crt"])
+    certificate.write_bytes(base64.b64decode(made["mintfs-gateway-tls"]["data"]["tls.crt"]))
+    for name in (["-verify_hostname", "mintfs-gateway.connectors-system.svc"], ["-verify_hostname", "gw.example"],
+                 ["-verify_ip", "192.0.2.1"]):  # fmt: skip
+        subprocess.run(["openssl", "verify", *name, "-CAfile", authority, certificate], check=True, timeout=DEADLINE)
+    for wrong in ("--help", "IP:1,DNS:*", "gw.example"):
+        done = subprocess.run([prepare, wrong], capture_output=True, text=True, timeout=DEADLINE)
+        assert done.returncode == 2 and done.stderr.startswith("usage: ") and not done.stdout
 
 
 def test_a_gateway_is_kept_from_what_a_cloud_tells_its_machines() -> None:

@@ -19,7 +19,7 @@ import yaml
 
 from support import podman, whole_cluster
 from support.git_server import GitServer
-from support.mintfs import REPOSITORY
+from support.mintfs import BUILD, REPOSITORY
 from support.waiting import DEADLINE, eventually
 from support.whole_cluster import BASE, MINTFS, NODE, Object, WholeCluster
 
@@ -47,7 +47,8 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WholeCluster]:
         with whole_cluster.images(root, sidecars(things)) as names:
             for name in names:
                 cluster.take(name)
-        show_demo(cluster)  # first, as it wants a cluster without mintfs
+        show_demo(cluster)  # first, as they want a cluster without mintfs
+        show_demo_of_programs(cluster, root)
         install(cluster, things)
         yield cluster
     except AssertionError:
@@ -77,11 +78,50 @@ def sidecars(things: list[Object]) -> set[str]:
     return {container["image"] for pod in pods for container in pod["containers"]} - {MINTFS}
 
 
+DEMO = REPOSITORY / "tools/kubernetes-demo"
+
+
 def show_demo(cluster: WholeCluster) -> None:
-    said = cluster.enter(REPOSITORY / "tools/kubernetes-demo", "--overlay", "kind", "--git-image", BASE).stdout
-    assert "Only who may see this sees it." in said and "no lease is left" in said and said.endswith("removed\n"), said
+    assert_shown(cluster, cluster.enter(DEMO, "--overlay", "kind", "--git-image", BASE).stdout)
+
+
+def assert_shown(cluster: WholeCluster, said: str) -> None:
+    assert "Only who may see this sees it." in said and "no lease is left" in said, said
+    assert_nothing_is_left(cluster, said)
+
+
+def assert_nothing_is_left(cluster: WholeCluster, said: str) -> None:
+    assert said.endswith("removed\n"), said
     assert SYSTEM not in cluster.kubectl("get", "namespaces", "--output=name")
-    assert "connectors" not in cluster.kubectl("get", "crd,clusterrole,csidriver", "--output=name")
+    left = cluster.kubectl("get", "crd,clusterrole,clusterrolebinding,csidriver,flowschema", "--output=name")
+    assert "connectors" not in left and "mintfs" not in left
+    assert "mintfs" not in cluster.enter("cat", "/proc/self/mounts").stdout
+    assert "mintfs" not in cluster.enter("ps", "-e", "-o", "comm").stdout
+    assert "connectors-csi" not in cluster.kubectl("get", "csinodes", "--output=yaml")
+    places = ["/run", "/var/lib/kubelet/plugins", "/var/lib/kubelet/plugins_registry"]
+    assert cluster.enter("find", *places, "-maxdepth", "2", "(", "-name", "mintfs-programs.*", "-o", "-type", "s", "(", "-path",
+                         "*mintfs*", "-o", "-name", "*csi*", ")", ")").stdout == ""  # fmt: skip
+
+
+def show_demo_of_programs(cluster: WholeCluster, scratch: Path) -> None:
+    """In place of images; also when they fail, and when it is told to end in the middle."""
+    demo = [DEMO, "--git-image", BASE, "--programs"]
+    assert_shown(cluster, cluster.enter(*demo, BUILD).stdout)
+
+    broken = scratch / "broken"
+    broken.mkdir()
+    for name in ("mintfsd", "mintfs-keeper"):
+        (broken / name).symlink_to(BUILD / name)
+    (broken / "mintfs-csi").write_text("#!/bin/sh\necho it is broken\nexit 1\n")
+    (broken / "mintfs-csi").chmod(0o755)
+    done = cluster.enter(*demo, broken, check=False)
+    assert done.returncode == 1 and "it is broken" in done.stderr and "do not run" in done.stderr, done
+    assert_nothing_is_left(cluster, done.stdout)
+
+    done = cluster.enter("sh", "-c", '"$@" & demo=$!; until mount | grep -q kubernetes.io~csi/gitconfig || ! kill -0 $demo; do '
+                         'sleep 0.1; done; kill $demo; wait $demo', "sh", *demo, BUILD, check=False)  # fmt: skip
+    assert done.returncode == 130, done
+    assert_nothing_is_left(cluster, done.stdout)
 
 
 @pytest.fixture(scope="module")
