@@ -135,6 +135,15 @@ def test_a_gateway_is_kept_from_what_a_cloud_tells_its_machines() -> None:
     assert blocks == {"0.0.0.0/0": ["169.254.0.0/16"], "::/0": ["fe80::/10", "fd00:ec2::/32"]}
 
 
+def test_the_driver_is_kept_from_the_network_and_the_daemon_has_the_nodes(rendered: Rendered) -> None:
+    policy = rendered("NetworkPolicy", "mintfs-csi")["spec"]
+    assert set(policy["policyTypes"]) == {"Ingress", "Egress"} and not {"ingress", "egress"} & set(policy)
+    driver = rendered("DaemonSet", "mintfs-csi")["spec"]["template"]
+    assert policy["podSelector"]["matchLabels"].items() <= driver["metadata"]["labels"].items()
+    assert "hostNetwork" not in driver["spec"]
+    assert rendered("DaemonSet", "mintfs-node")["spec"]["template"]["spec"]["hostNetwork"], "of which no policy is"
+
+
 def test_gateways_are_spread_and_restricted() -> None:
     objects = _render("gateway")
     (deployment,) = [each["spec"] for each in objects if each["kind"] == "Deployment"]
