@@ -6,6 +6,7 @@
 #include <boost/asio/ssl/error.hpp>
 #include <boost/asio/ssl/host_name_verification.hpp>
 #include <boost/asio/ssl/stream.hpp>
+#include <boost/asio/steady_timer.hpp>
 #include <boost/asio/use_awaitable.hpp>
 #include <boost/asio/write.hpp>
 #include <boost/beast/core/flat_buffer.hpp>
@@ -17,6 +18,7 @@
 #include <algorithm>
 #include <array>
 #include <charconv>
+#include <utility>
 
 #include <poll.h>
 
@@ -83,16 +85,40 @@ std::optional<std::chrono::seconds> read_retry_after(std::string_view text) {
 
 }  // namespace
 
+// getaddrinfo cannot be ended: a lookup that takes too long is left to itself, and what it brings then with it.
+struct Lookup {
+  explicit Lookup(asio::io_context& context) : resolver(context), bound(context) {}
+  tcp::resolver resolver;
+  asio::steady_timer bound;
+  std::optional<error_code> error{};
+  tcp::resolver::results_type addresses{};
+};
+
+asio::awaitable<std::shared_ptr<Lookup>> look_up(asio::io_context& context, const broker::Address& server,
+                                                 asio::steady_timer::time_point until) {
+  auto lookup = std::make_shared<Lookup>(context);
+  lookup->bound.expires_at(until);
+  lookup->resolver.async_resolve(server.host, std::to_string(server.port), asio::ip::resolver_base::numeric_service,
+                                 [lookup](const error_code& error, tcp::resolver::results_type addresses) {
+                                   lookup->error = error;
+                                   lookup->addresses = std::move(addresses);
+                                   lookup->bound.cancel();
+                                 });
+  co_await lookup->bound.async_wait(kTuple);
+  if (!lookup->error) lookup->error = beast::error::timeout;
+  co_return lookup;
+}
+
 struct Connection::Parts {
   using Parser = http::response_parser<http::buffer_body>;
 
-  Parts(asio::io_context& context, asio::ssl::context& trust, std::string_view who)
-      : peer(who), resolver(context), stream(context, trust) {}
+  Parts(asio::io_context& in, asio::ssl::context& trust, std::string_view who)
+      : context(in), peer(who), stream(in, trust) {}
 
   beast::tcp_stream& tcp() { return stream.next_layer(); }
 
+  asio::io_context& context;
   std::string peer;
-  tcp::resolver resolver;
   asio::ssl::stream<beast::tcp_stream> stream;
   beast::basic_flat_buffer<broker::WipingAllocator<char>> buffer{kMaxHead + kReadAhead};
   std::optional<Parser> parser;
@@ -107,11 +133,11 @@ Connection::~Connection() = default;
 asio::awaitable<std::optional<Failure>> Connection::connect(const broker::Address& server, std::chrono::seconds bound) {
   Parts& p = *parts_;
   const std::string where = p.peer + " at " + server.authority();
-  const auto [unresolved, addresses] = co_await p.resolver.async_resolve(
-      server.host, std::to_string(server.port), asio::ip::resolver_base::numeric_service, kTuple);
-  if (unresolved) co_return broken(unresolved, where);
-  p.tcp().expires_after(bound);
-  const auto [refused, chosen] = co_await p.tcp().async_connect(addresses, kTuple);
+  const auto until = std::chrono::steady_clock::now() + bound;
+  const auto lookup = co_await look_up(p.context, server, until);
+  if (*lookup->error) co_return broken(*lookup->error, where + ": its name");
+  p.tcp().expires_at(until);
+  const auto [refused, chosen] = co_await p.tcp().async_connect(lookup->addresses, kTuple);
   if (refused) co_return broken(refused, where);
   error_code ignored;
   p.tcp().socket().set_option(tcp::no_delay(true), ignored);

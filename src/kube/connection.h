@@ -38,6 +38,7 @@ class Connection {
              std::string_view peer = "the API server");
   ~Connection();
 
+  // `bound` is for all of it: the name, the connection, the handshake.
   boost::asio::awaitable<std::optional<Failure>> connect(const broker::Address& server, std::chrono::seconds bound);
   // Sends the call and reads the head of the answer. `bound` is for the whole exchange; for a watch it is
   // for the head, and each read_some() has a bound of its own.
