@@ -113,9 +113,11 @@ Gateway::Gateway(broker::Config config, broker::ServiceManager& manager, spdlog:
                       .leads = [this] { return election_.leads(); },
                       .probed = [this](const kube::ObjectName& name) { return probes_.conditions(name); },
                       .report = reporter("the status of connectors")}),
+      unmade_(context_, client_, pause_, kube::system_chance()),
       desk_(client_, broker_, keys_, desk_settings(config_),
             {.leases_confirmed = [this] { return is_confirmed(); },
-             .why_not_served = [this](const broker::ConnectorName& name) { return why_not_served(name); }}),
+             .why_not_served = [this](const broker::ConnectorName& name) { return why_not_served(name); },
+             .unmade = [this](const std::string& id, const std::string& target) { unmade_.take_away(id, target); }}),
       desk_listener_(config_.kubernetes.listen, nullptr, "kubernetes.listen"),
       desk_server_(context_, desk_,
                    {.listener = desk_listener_.release(),
@@ -127,6 +129,7 @@ Gateway::Gateway(broker::Config config, broker::ServiceManager& manager, spdlog:
       timer_(context_) {
   broker_.redeem_while([this] { return is_confirmed(); });
   broker_.observe(server_);
+  broker_.observe(unmade_);
 }
 
 Gateway::~Gateway() {

@@ -21,6 +21,7 @@
 #include "kube/probes.h"
 #include "kube/reflector.h"
 #include "kube/status_writer.h"
+#include "kube/unmade_leases.h"
 #include "proxy/admin.h"
 #include "proxy/credentials/credential.h"
 #include "proxy/egress.h"
@@ -99,6 +100,7 @@ class Gateway final : private kube::Serving {
   proxy::Prober prober_;
   kube::Probes probes_;
   kube::StatusWriter status_writer_;
+  kube::UnmadeLeases unmade_;
   kube::LeaseDesk desk_;
   proxy::Listener desk_listener_;
   kube::DeskServer desk_server_;

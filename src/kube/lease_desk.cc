@@ -4,6 +4,7 @@
 #include "broker/secret_json.h"
 #include "kube/instant.h"
 #include "kube/members.h"
+#include "kube/unmade_leases.h"
 
 #include <boost/json/array.hpp>
 #include <boost/json/value.hpp>
@@ -239,10 +240,13 @@ asio::awaitable<DeskAnswer> LeaseDesk::open(broker::Secret bearer, broker::Secre
             .body = broker::serialize_secret(object)};
   // Taken before it is made: the watch may tell that its pod and it are gone before the answer comes, and then it
   // must not come back. Its key is with nobody yet. It counts for its pod from now on, too.
-  broker_.take_lease(to_lease(lease), "open");
+  const broker::Lease taken = to_lease(lease);
+  const std::string target = target_of(taken);
+  broker_.take_lease(taken, "open");
   const auto made = co_await api_.send(std::move(call));
   if (!made) {
     broker_.close_for(lease.id, "not-made");
+    if (knowledge_.unmade && UnmadeLeases::may_be_there(made.error().reason)) knowledge_.unmade(lease.id, target);
     co_return unanswered(made.error());
   }
   co_return grant(lease, *key);

@@ -45,6 +45,8 @@ class LeaseDesk {
     std::function<bool()> leases_confirmed = [] { return true; };
     // One sentence: why a connector is not served.
     std::function<std::string(const broker::ConnectorName&)> why_not_served{};
+    // Whether a lease was made is not known: its object is to be taken away. UnmadeLeases.
+    std::function<void(const std::string& id, const std::string& target)> unmade{};
   };
   static constexpr std::size_t kMaxBody = 64 * 1024;
   static constexpr std::size_t kLeasesPerPod = 16;

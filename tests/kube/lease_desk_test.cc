@@ -100,7 +100,7 @@ struct Making final : Api {
                                                : review("team-a:builder", "mintfs"));
     if (call.target.ends_with("/subjectaccessreviews")) co_return test::object_of(R"({"status":{"allowed":true}})");
     auto made = test::object_of(call.body.reveal());
-    if (fails) co_return Failure{.reason = Reason::unreachable, .message = "it is away"};
+    if (fails) co_return Failure{.reason = *fails, .message = "it is away"};
     leases.upsert(made);
     if (deletes) leases.remove(made);
     co_return made;
@@ -108,7 +108,8 @@ struct Making final : Api {
   asio::awaitable<Outcome<std::unique_ptr<Stream>>> watch(std::string) override { co_return Failure{}; }
   LeaseWatch& leases;
   int reviews = 0;
-  bool deletes = false, fails = false;
+  bool deletes = false;
+  std::optional<Reason> fails{};
 };
 
 struct LeaseDeskTest : LeaseWatchTest {
@@ -119,7 +120,12 @@ struct LeaseDeskTest : LeaseWatchTest {
   }
   asio::io_context context;
   Making api{watch};
-  LeaseDesk desk{api, parts.broker, parts.keys, {.node_space = "connectors-system", .node_account = "mintfs-node"}, {}};
+  std::vector<std::string> unmade;
+  LeaseDesk desk{api,
+                 parts.broker,
+                 parts.keys,
+                 {.node_space = "connectors-system", .node_account = "mintfs-node"},
+                 {.unmade = [this](const std::string&, const std::string& target) { unmade.push_back(target); }}};
 };
 
 TEST_F(LeaseDeskTest, OpensALease) {
@@ -134,9 +140,18 @@ TEST_F(LeaseDeskTest, DoesNotBringBackALeaseThatWasDeletedWhileItWasMade) {
 }
 
 TEST_F(LeaseDeskTest, KeepsNoLeaseThatCouldNotBeMade) {
-  api.fails = true;
+  api.fails = Reason::forbidden;
+  EXPECT_NE(open(), 201);
+  EXPECT_TRUE(parts.broker.leases().all().empty());
+  EXPECT_TRUE(unmade.empty()) << "it is known that there is none";
+}
+
+TEST_F(LeaseDeskTest, HasALeaseTakenAwayOfWhichItIsNotKnownWhetherItWasMade) {
+  api.fails = Reason::unreachable;
   EXPECT_EQ(open(), 503);
   EXPECT_TRUE(parts.broker.leases().all().empty());
+  ASSERT_EQ(unmade.size(), 1u);
+  EXPECT_TRUE(unmade[0].starts_with("/apis/connectors.alauda.io/v1alpha1/namespaces/team-a/connectorleases/"));
 }
 
 // Writes down what may be used.
