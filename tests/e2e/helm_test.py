@@ -81,7 +81,7 @@ def test_values_go_where_they_belong(program: Path, tmp_path: Path) -> None:
     (tmp_path / "values.json").write_text(json.dumps(values))
     plain, objects = _rendered(program), _rendered(program, "--values", tmp_path / "values.json")
     left_out = {("ConnectorClass", "git"), ("FlowSchema", "mintfs-gateway"), ("NetworkPolicy", "mintfs-gateway"),
-                ("PodDisruptionBudget", "mintfs-gateway")}  # fmt: skip
+                ("NetworkPolicy", "mintfs-csi"), ("PodDisruptionBudget", "mintfs-gateway")}  # fmt: skip
     assert set(plain) - set(objects) == left_out and not set(objects) - set(plain)
     gateway = objects["Deployment", "mintfs-gateway"]
     daemon, csi = objects["DaemonSet", "mintfs-node"], objects["DaemonSet", "mintfs-csi"]
