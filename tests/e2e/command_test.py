@@ -187,6 +187,14 @@ def test_a_wrong_use_ends_with_two_and_says_what_to_type(idle: Daemon, args: lis
     assert done.stderr and done.stdout == ""
 
 
+@pytest.mark.parametrize("args", [["git", "status"], ["true"], ["git", "clone", "https://git.example/acme/app"]])
+def test_a_command_without_the_marker_before_it_is_told_so(idle: Daemon, args: list[str]) -> None:
+    done = idle.cli("run", "-c", "git", *args, check=False)
+    assert done.returncode == 2 and "goes behind '--', as in: mintfs run -c NAME -- COMMAND" in done.stderr, done.stderr
+    done = idle.cli("run", "-c", "git", "--nonsense", *args, check=False)
+    assert done.returncode == 2 and "--nonsense" in done.stderr and "behind" not in done.stderr, done.stderr
+
+
 @pytest.mark.parametrize("args", [[], ["run"], ["lease"], ["lease", "open"], ["lease", "close"], ["lease", "list"],
                                   ["lease", "show"], ["connector"], ["connector", "list"], ["connector", "check"],
                                   ["policy"], ["policy", "test"], ["config"], ["config", "check"], ["status"], ["doctor"]])  # fmt: skip

@@ -271,8 +271,11 @@ std::string spelled(const CLI::App& app) {
   return chosen.empty() ? app.get_name() : app.get_name() + " " + spelled(*chosen.front());
 }
 
-std::string to_clause(const CLI::App& app, const CLI::ParseError& error) {
+std::string to_clause(const CLI::App& app, const CLI::ParseError& error, bool marked) {
   const auto words = app.remaining(true);
+  const auto is_option = [](const std::string& word) { return word.starts_with('-'); };
+  if (app.got_subcommand("run") && !marked && !words.empty() && std::none_of(words.begin(), words.end(), is_option))
+    return "the command to run goes behind '--', as in: mintfs run -c NAME -- COMMAND";
   const bool unknown = error.get_exit_code() == static_cast<int>(CLI::ExitCodes::RequiredError) && !words.empty();
   return unknown ? "'" + words.front() + "' is not understood" : error.what();
 }
@@ -306,7 +309,7 @@ int parse(int argc, char** argv, Invocation& invocation) {
     app.exit(asked);
     return -1;
   } catch (const CLI::ParseError& error) {
-    std::fprintf(stderr, "mintfs: %s; see '%s --help'\n", to_clause(app, error).c_str(), spelled(app).c_str());
+    std::fprintf(stderr, "mintfs: %s; see '%s --help'\n", to_clause(app, error, marked).c_str(), spelled(app).c_str());
     return kUsage;
   }
 }
