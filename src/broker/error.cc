@@ -13,9 +13,9 @@ struct Words {
 constexpr Words words(Errc code) noexcept {
   switch (code) {
     case Errc::token_missing:
-      return {"token-missing", "The request carries no token; run git through the lease's view."};
+      return {"token-missing", "The request carries no token; point git, or the tool, at the lease's view."};
     case Errc::token_malformed:
-      return {"token-malformed", "This is not a mintfs token; run git through the lease's view."};
+      return {"token-malformed", "This is not a mintfs token; point git, or the tool, at the lease's view."};
     case Errc::token_algorithm:
       return {"token-algorithm", "The token names a signature algorithm that is never accepted."};
     case Errc::token_key_unknown:
