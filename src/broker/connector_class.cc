@@ -1,101 +1,54 @@
 #include "broker/connector_class.h"
 
-namespace mintfs::broker {
+#include <cstddef>
 
-std::string_view to_string(ConnectorClass connector_class) noexcept {
-  switch (connector_class) {
-    case ConnectorClass::git:
-      return "git";
-    case ConnectorClass::github:
-      return "github";
-    case ConnectorClass::gitlab:
-      return "gitlab";
-    case ConnectorClass::oci:
-      return "oci";
-    case ConnectorClass::harbor:
-      return "harbor";
-    case ConnectorClass::npm:
-      return "npm";
-    case ConnectorClass::pypi:
-      return "pypi";
-    case ConnectorClass::maven:
-      return "maven";
-    case ConnectorClass::nexus:
-      return "nexus";
-    case ConnectorClass::jfrog:
-      return "jfrog";
-    case ConnectorClass::sonarqube:
-      return "sonarqube";
-    case ConnectorClass::k8s:
-      return "k8s";
-  }
-  return "unknown";
+namespace mintfs::broker {
+namespace {
+
+struct Row {
+  ConnectorClass connector_class;
+  std::string_view word;
+  bool git = false, oci = false, formats = false;  // serves_git(), serves_oci(), keeps_formats()
+};
+
+constexpr std::array kRows = {
+    Row{.connector_class = ConnectorClass::git, .word = "git", .git = true},
+    Row{.connector_class = ConnectorClass::github, .word = "github", .git = true},
+    Row{.connector_class = ConnectorClass::gitlab, .word = "gitlab", .git = true},
+    Row{.connector_class = ConnectorClass::oci, .word = "oci", .oci = true},
+    Row{.connector_class = ConnectorClass::harbor, .word = "harbor", .oci = true},
+    Row{.connector_class = ConnectorClass::npm, .word = "npm"},
+    Row{.connector_class = ConnectorClass::pypi, .word = "pypi"},
+    Row{.connector_class = ConnectorClass::maven, .word = "maven"},
+    Row{.connector_class = ConnectorClass::nexus, .word = "nexus", .formats = true},
+    Row{.connector_class = ConnectorClass::jfrog, .word = "jfrog", .formats = true},
+    Row{.connector_class = ConnectorClass::sonarqube, .word = "sonarqube"},
+    Row{.connector_class = ConnectorClass::k8s, .word = "k8s"},
+};
+
+// So that each stands where its number says.
+constexpr bool are_in_order() {
+  for (std::size_t i = 0; i < kRows.size(); ++i)
+    if (static_cast<std::size_t>(kRows[i].connector_class) != i || kConnectorClasses[i] != kRows[i].connector_class)
+      return false;
+  return true;
 }
+static_assert(kRows.size() == kConnectorClasses.size() && are_in_order());
+
+constexpr const Row& row_of(ConnectorClass connector_class) { return kRows[static_cast<std::size_t>(connector_class)]; }
+
+}  // namespace
+
+std::string_view to_string(ConnectorClass connector_class) noexcept { return row_of(connector_class).word; }
 
 std::optional<ConnectorClass> parse_connector_class(std::string_view word) noexcept {
-  for (const ConnectorClass each : kConnectorClasses)
-    if (word == to_string(each)) return each;
+  for (const Row& row : kRows)
+    if (row.word == word) return row.connector_class;
   return std::nullopt;
 }
 
-bool serves_git(ConnectorClass connector_class) noexcept {
-  switch (connector_class) {
-    case ConnectorClass::git:
-    case ConnectorClass::github:
-    case ConnectorClass::gitlab:
-      return true;
-    case ConnectorClass::oci:
-    case ConnectorClass::harbor:
-    case ConnectorClass::npm:
-    case ConnectorClass::pypi:
-    case ConnectorClass::maven:
-    case ConnectorClass::nexus:
-    case ConnectorClass::jfrog:
-    case ConnectorClass::sonarqube:
-    case ConnectorClass::k8s:
-      return false;
-  }
-  return false;
-}
-
-bool serves_oci(ConnectorClass connector_class) noexcept {
-  switch (connector_class) {
-    case ConnectorClass::oci:
-    case ConnectorClass::harbor:
-      return true;
-    case ConnectorClass::git:
-    case ConnectorClass::github:
-    case ConnectorClass::gitlab:
-    case ConnectorClass::npm:
-    case ConnectorClass::pypi:
-    case ConnectorClass::maven:
-    case ConnectorClass::nexus:
-    case ConnectorClass::jfrog:
-    case ConnectorClass::sonarqube:
-    case ConnectorClass::k8s:
-      return false;
-  }
-  return false;
-}
-
-bool keeps_formats(ConnectorClass connector_class) noexcept {
-  switch (connector_class) {
-    case ConnectorClass::nexus:
-    case ConnectorClass::jfrog:
-      return true;
-    case ConnectorClass::git:
-    case ConnectorClass::github:
-    case ConnectorClass::gitlab:
-    case ConnectorClass::oci:
-    case ConnectorClass::harbor:
-    case ConnectorClass::npm:
-    case ConnectorClass::pypi:
-    case ConnectorClass::maven:
-    case ConnectorClass::sonarqube:
-    case ConnectorClass::k8s:
-      return false;
-  }
-  return false;
-}
+bool serves_git(ConnectorClass connector_class) noexcept { return row_of(connector_class).git; }
+bool serves_oci(ConnectorClass connector_class) noexcept { return row_of(connector_class).oci; }
+bool keeps_formats(ConnectorClass connector_class) noexcept { return row_of(connector_class).formats; }
 
 }  // namespace mintfs::broker

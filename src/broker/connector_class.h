@@ -2,7 +2,8 @@
 //
 // The class decides how the real credential is put on, what a request asks for, what the patterns of
 // `repositories` match, and which links of an answer are pointed to the proxy. Whoever decides one of these
-// does so in a switch without `default:`, so that a new class does not compile until each has answered.
+// does so in a switch without `default:`, so that a new class does not compile until each has answered. What is a plain
+// property of a class stands in the table of connector_class.cc.
 #pragma once
 
 #include <array>
