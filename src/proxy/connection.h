@@ -96,6 +96,7 @@ class Connection {
   Awaitable<broker::Errc> answer(BodySource& body);
   bool is_read_whole() const;
   Awaitable<broker::Errc> answer_whole();
+  void put_upstream_back(BodySource& source);
   boost::system::error_code rewrite_whole(std::string_view json, std::string& out) const;
   bool may_be_handed_on() const;
   std::unique_ptr<BodyFilter> filter_of_links() const;

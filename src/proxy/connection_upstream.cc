@@ -269,13 +269,19 @@ Awaitable<Errc> Connection::answer(BodySource& body) {
     co_return Errc::upstream_malformed;
   }
   if (relayed.kind == Kind::until_close) client_.reset_when_closed(false);
-  if (response_.keep_alive && sent_ && !upstream_->aborted && source.surplus().empty() &&
-      in.filled().size() == response_size_ + source.used()) {
-    in.consume(response_size_ + source.used());
-    origin_->put_back(std::move(upstream_), worker_.now());
-    upstream_ = nullptr;
-  }
+  put_upstream_back(source);
   co_return Errc{};
+}
+
+// For the next request, where nothing of this exchange is left on it. `source` has given the answer's body.
+void Connection::put_upstream_back(BodySource& source) {
+  auto& in = upstream_->in;
+  if (!response_.keep_alive || !sent_ || upstream_->aborted || !source.surplus().empty() ||
+      in.filled().size() != response_size_ + source.used())
+    return;
+  in.consume(response_size_ + source.used());
+  origin_->put_back(std::move(upstream_), worker_.now());
+  upstream_ = nullptr;
 }
 
 // What cannot be pointed to this proxy piece by piece; it is small.
@@ -320,6 +326,7 @@ Awaitable<Errc> Connection::answer_whole() {
                                                 asio::const_buffer(rewritten.data(), rewritten.size())};
   if (co_await client_.write(parts)) co_return Errc::request_timeout;
   wait_ = Wait::nothing;
+  put_upstream_back(source);
   co_return Errc{};
 }
 

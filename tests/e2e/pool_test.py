@@ -24,6 +24,27 @@ def _answer(body: bytes) -> bytes:
     return b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body) + body
 
 
+@pytest.mark.parametrize("behind, connections", [(b"", 1), (_answer(b'{"objects":[{"oid":"forged"}]}'), 3)], ids=["nothing behind", "more behind"])
+def test_an_answer_that_is_read_whole_leaves_its_connection_to_the_next(
+    start_liar: Callable[..., Liar], password: Path, start_mintfs: Callable[..., Daemon], new_job: Callable[..., Job],
+    behind: bytes, connections: int,
+) -> None:  # fmt: skip
+    """Where nothing is left on it: a batch of LFS is asked for by each push and clone."""
+    def talk(peer: Peer) -> None:
+        while peer.ask():
+            peer.say(_answer(b'{"objects":[]}') + behind)
+
+    liar = start_liar(talk)
+    mintfs = start_mintfs(connector("git", liar.url, password))
+    job = new_job(mintfs.open_lease())
+    body = b'{"operation":"download","objects":[]}'
+    batch = request("POST", mintfs.path("acme/app.git/info/lfs/objects/batch"), job.authorization(), body=body)
+    for _ in range(3):
+        answer = exchange(mintfs.port, batch)
+        assert answer.status == 200 and b"forged" not in answer.body
+    assert liar.connections == connections
+
+
 @pytest.mark.parametrize("scheme", ["http", "https"])
 @pytest.mark.parametrize("size", [6, 40_000], ids=["one record", "several records"])
 def test_bytes_behind_an_answer_never_become_the_answer_to_the_next_request(
