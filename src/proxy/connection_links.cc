@@ -78,6 +78,7 @@ Errc Connection::point_fields(std::string& location) {
 bool Connection::may_be_handed_on() const {
   const unsigned status = response_.status;
   if (git_.kind != ServiceRequest::Kind::artifact || git_.operation != broker::Operation::fetch) return false;
+  if (git_.links == Links::cargo) return false;  // it says where else the token is shown, and would say it unread
   if (status != 302 && status != 303 && status != 307 && status != 308) return false;
   const auto& connector = grant_->connector();
   const auto location = single_value(response_.fields, FieldId::location);

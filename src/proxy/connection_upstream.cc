@@ -357,6 +357,7 @@ bool Connection::point_to(std::string target) {
   if (parse_target(redirect_, routed_.target) || classify(grant_->connector(), request_.method, routed_.target, git_))
     return false;
   if (git_.kind == ServiceRequest::Kind::lfs_batch) git_.operation = before.operation;  // its body says so
+  if (before.links == Links::cargo) git_.links = Links::cargo;  // the client reads it as what it asked for
   return git_.kind == before.kind;
 }
 

@@ -232,6 +232,29 @@ def test_cargo_is_not_sent_elsewhere_with_its_token(
     never_saw_the_token(server, "cargo")
 
 
+def test_an_index_that_a_redirect_leads_to_is_held_to_the_same(
+    server: RepositoryServer, secret: Path, tmp_path: Path, mintfs: Daemon, run_cargo: Callable[..., Any]
+) -> None:
+    """Its path is then another, and cargo still reads it for the index's configuration."""
+    elsewhere = RepositoryServer(server.kind, "Authorization", "nobody has it")
+    try:
+        index = "" if server.kind == "nexus" else "/index"
+        config, other = f"{server.places['cargo']}{index}/config.json", f"{server.places['cargo']}{index}/x/other.json"
+        document = json.dumps({"dl": elsewhere.base("cargo"), "auth-required": True}).encode()
+        server.answers["GET", other] = (200, "application/json", document)
+        for target in (server.url + other, f"{elsewhere.url}/config.json"):
+            server.answers["GET", config] = (302, "text/plain", target.encode())
+            mintfs.configure(of_server(server, secret, redirect_origins=[elsewhere.url]))
+            mintfs.stop()
+            mintfs.start()
+            done = run_cargo("fetch", cwd=a_crate(tmp_path / target.rpartition("/")[2], "work", NEEDS), check=False)
+            assert done.returncode != 0 and "upstream-redirect" in done.stderr, done.stderr
+        assert elsewhere.heads == []
+    finally:
+        elsewhere.stop()
+    never_saw_the_token(server, "cargo")
+
+
 def test_cargo_shows_no_token_where_a_crate_is_redirected_to(
     server: RepositoryServer, secret: Path, tmp_path: Path, mintfs: Daemon, run_cargo: Callable[..., Any]
 ) -> None:
