@@ -100,12 +100,16 @@ asio::awaitable<std::shared_ptr<Lookup>> look_up(asio::io_context& context, cons
   lookup->bound.expires_at(until);
   lookup->resolver.async_resolve(server.host, std::to_string(server.port), asio::ip::resolver_base::numeric_service,
                                  [lookup](const error_code& error, tcp::resolver::results_type addresses) {
+                                   if (lookup->error) return;  // too late
                                    lookup->error = error;
                                    lookup->addresses = std::move(addresses);
                                    lookup->bound.cancel();
                                  });
   co_await lookup->bound.async_wait(kTuple);
-  if (!lookup->error) lookup->error = beast::error::timeout;
+  if (!lookup->error) {
+    lookup->error = beast::error::timeout;
+    lookup->resolver.cancel();  // one that waits for another's end, as they do in turn, is not begun any more
+  }
   co_return lookup;
 }
 

@@ -54,10 +54,13 @@ void UnmadeLeases::lease_opened(const broker::LeasePtr& lease) {
 asio::awaitable<void> UnmadeLeases::remove(Unmade unmade) {
   Backoff backoff(std::chrono::seconds(1), std::chrono::seconds(30), chance_);
   for (int attempt = 0; attempt < kAttempts; ++attempt) {
+    const auto is_it = [&](const Unmade& each) { return each.id == unmade.id; };
     if (attempt != 0) co_await pause_.wait(backoff.next());
+    // Another has taken it away, or there are too many.
+    if (std::none_of(unmade_.begin(), unmade_.end(), is_it)) co_return;
     Call call{.method = Call::Method::remove, .target = unmade.target};
     const auto gone = co_await api_.send(std::move(call));
-    if (gone) std::erase_if(unmade_, [&](const Unmade& each) { return each.id == unmade.id; });
+    if (gone) std::erase_if(unmade_, is_it);
     if (gone || gone.error().reason == Reason::not_found) co_return;
   }
 }

@@ -59,12 +59,21 @@ TEST_F(UnmadeLeasesTest, AreAskedForAgainWhileTheApiServerIsAwayAndNotForever) {
   EXPECT_EQ(pause.waited.front(), 500);
 }
 
+TEST_F(UnmadeLeasesTest, AreNotAskedForOnceAnotherRequestHasTakenThemAway) {
+  api.refuse(kAway);
+  api.answer("{}");
+  take_away();
+  show();
+  EXPECT_EQ(asked(), (Asked{"DELETE /leases/a", "DELETE /leases/a"}));
+  EXPECT_EQ(pause.waited.size(), 1U);
+}
+
 TEST_F(UnmadeLeasesTest, AreBoundedInNumber) {
   for (std::size_t number = 0; number <= UnmadeLeases::kMost; ++number) {
     api.refuse(kAbsent);
     take_away(std::to_string(number));
   }
-  EXPECT_EQ(asked().size(), UnmadeLeases::kMost + 1);
+  EXPECT_EQ(asked().size(), UnmadeLeases::kMost);
   show("0");
   EXPECT_EQ(asked(), Asked{}) << "the oldest is left to its pod's end";
   api.answer("{}");
