@@ -190,7 +190,12 @@ asio::awaitable<bool> HelperStores::erase(const HelperRecord& record) {
     if (is_another_s(record, entry)) continue;
     const HelperRun run = run_of(record, entry);
     erasures_[record.uid] = {record.helper, helper_place(record.prefix, entry.where)};
-    const bool erased = co_await run_helper(context_, run, kPatience);
+    bool erased = false;
+    try {
+      erased = co_await run_helper(context_, run, kPatience);
+    } catch (const std::exception&) {
+      // Without descriptors or memory it is tried again, as where the helper fails.
+    }
     erasures_.erase(record.uid);
     if (!erased) co_return false;
   }
