@@ -103,7 +103,9 @@ FAULTS = {
     "address": "int main() { volatile char* p = new char[1]; p[1] = 1; }",
     "leak": "#include <cstdlib>\nint main() { for (int i = 0; i < 9; ++i) { void* volatile p = malloc(1); p = nullptr; } }",
     "undefined": "int main(int argc, char**) { volatile int i = 2147483647; i = i + argc; }",
-    "thread": "#include <thread>\nint n; int main() { std::thread t([] { ++n; }); ++n; t.join(); }",
+    # Both threads are there for it: of one that has ended there may be nothing left to tell.
+    "thread": "#include <thread>\nvolatile bool begun, ended; int main() {"
+              " std::thread t([] { begun = true; while (!ended) {} }); while (!begun) {} ended = true; t.join(); }",
 }
 
 
