@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 #include <boost/asio/ssl/context.hpp>
 
+#include <atomic>
 #include <chrono>
 #include <latch>
 #include <string_view>
@@ -16,11 +17,13 @@ namespace {
 
 std::latch* name_server = nullptr;  // answers when it is counted down
 std::latch* answered = nullptr;
+std::atomic<int> asked = 0;
 
 }  // namespace
 
 // In place of the C library's, for this program.
 extern "C" int getaddrinfo(const char*, const char*, const addrinfo*, addrinfo**) {
+  ++asked;
   if (name_server != nullptr) name_server->wait();
   if (answered != nullptr) answered->count_down();
   return EAI_AGAIN;
@@ -58,6 +61,27 @@ TEST_F(ConnectionTest, DoesNotWaitForANameServerForever) {
   context.run();
   ended.wait();
   name_server = answered = nullptr;
+}
+
+// They are asked for in turn: with those that were given up, a slow name server would never catch up.
+TEST_F(ConnectionTest, BeginsNoLookupThatNobodyWaitsForAnyMore) {
+  std::latch hangs(1);
+  name_server = &hangs;
+  asked = 0;
+  boost::asio::co_spawn(
+      context,
+      [this, &hangs]() -> boost::asio::awaitable<void> {
+        for (const auto bound : {1s, 0s, 0s}) {
+          Connection connection(context, trust, "the gateway");
+          const auto failed = co_await connection.connect(*broker::Address::parse("https://gateway.test:8443"), bound);
+          EXPECT_TRUE(failed && failed->reason == Reason::timed_out);
+        }
+        hangs.count_down();
+      },
+      boost::asio::detached);
+  context.run();
+  name_server = nullptr;
+  EXPECT_LE(asked, 1);
 }
 
 TEST_F(ConnectionTest, SaysThatANameIsNotKnown) {
