@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 
 from support.job import Job
+from support.maven import DEPLOY, GET, POM
 from support.mintfs import Daemon, connector, secret_file
 from support.package_server import PackageServer
 from support.raw_http import exchange, request
@@ -132,14 +133,6 @@ def test_twine_uploads_and_pip_installs(
 
 
 # --- Maven ---------------------------------------------------------------------------------------------
-
-POM = """\
-<project xmlns="http://maven.apache.org/POM/4.0.0">
-  <modelVersion>4.0.0</modelVersion><groupId>org.acme</groupId><artifactId>a</artifactId>
-  <version>1.0</version><packaging>pom</packaging>
-</project>
-"""
-DEPLOY, GET = (f"org.apache.maven.plugins:maven-{name}" for name in ("deploy-plugin:3.1.1", "dependency-plugin:3.6.1"))
 
 
 def test_maven_deploys_and_resolves(
