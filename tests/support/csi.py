@@ -189,6 +189,15 @@ class Pod:
         self.above.mkdir(parents=True, exist_ok=True)
         return self.kubelet.refusal("NodePublishVolume", self.request(**fields))
 
+    def is_refused(self, words: str) -> bool:
+        """Asks once. While it gets the volume still, as the gateway has not heard of a change, it gives it back."""
+        try:
+            self.publish()
+        except grpc.RpcError as error:
+            return words in error.details()
+        self.unpublish()
+        return False
+
     def unpublish(self) -> None:
         pb = self.kubelet.pb
         self.kubelet.call("NodeUnpublishVolume", pb.NodeUnpublishVolumeRequest(volume_id=self.id, target_path=str(self.target)))
