@@ -47,12 +47,15 @@ Targets targets_of(Content content, const Scene& scene, const Proxy& proxy, cons
   return targets;
 }
 
+// JSON has no comments, nor does every reader of git's credentials and of netrc know them.
+bool has_comments(Content content) {
+  return content != Content::docker && content != Content::git_credentials && content != Content::netrc;
+}
+
 // For who looks why a tool does not find its connector.
-void say_what_is_left_out(Text& out, Content content) {
+void say(Text& out, Content content, std::string_view why) {
   const bool xml = content == Content::maven;
-  out.raw(xml ? "<!-- " : "# ");
-  out.raw("Left out: a connector whose 'formats' name no repository for this file that the lease may use.");
-  out.raw(xml ? " -->\n" : "\n");
+  out.raw(xml ? "<!-- " : "# ").raw(why).raw(xml ? " -->\n" : "\n");
 }
 
 }  // namespace
@@ -101,7 +104,10 @@ broker::Result<Template> render(Content content, const Scene& scene) {
       content, scene, proxy, [&](ConnectorClass connector_class) { return is_for(content, connector_class); },
       left_out);
   Text out;
-  if (left_out) say_what_is_left_out(out, content);
+  if (left_out)
+    say(out, content, "Left out: a connector whose 'formats' name no repository for this file that the lease may use.");
+  else if (targets.empty() && content != Content::gh_config && has_comments(content))
+    say(out, content, "Nothing is here: no connector of the lease is of a class that this file is for.");
   switch (content) {
     case Content::gitconfig:
       render_gitconfig(out, scene, proxy, targets);

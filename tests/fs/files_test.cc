@@ -178,6 +178,31 @@ TEST(EveryFile, IsAsLongAsItSaysAndHoldsNothingWhereNoConnectorIsForIt) {
   }
 }
 
+class OfNoConnector : public testing::TestWithParam<Content> {};
+
+TEST_P(OfNoConnector, SaysSo) {
+  const Content content = GetParam();
+  const bool git = is_for(content, ConnectorClass::git);
+  const File file{content,
+                  {connector_of(git ? ConnectorClass::npm : ConnectorClass::git, "other", "https://a.example")}};
+  const std::string text = filled(file);
+  const std::string_view begin = content == Content::maven ? "<!-- Nothing is here: " : "# Nothing is here: ";
+  EXPECT_EQ(text.rfind(begin, 0), 0u) << text;
+  EXPECT_EQ(text.find("token-for"), std::string::npos) << text;
+}
+
+INSTANTIATE_TEST_SUITE_P(Files, OfNoConnector,
+                         testing::Values(Content::gitconfig, Content::npmrc, Content::yarnrc, Content::pip,
+                                         Content::pypirc, Content::maven, Content::buildkitd,
+                                         Content::cargo_credentials, Content::cargo_config, Content::gh_hosts,
+                                         Content::glab, Content::sonar, Content::kubeconfig));
+
+TEST(OfNoConnector, IsReadableAllTheSameWhereThereAreNoComments) {
+  const auto npm = connector_of(ConnectorClass::npm, "npm", "https://npm.example");
+  EXPECT_TRUE(boost::json::parse(filled({Content::docker, {npm}})).is_object());
+  EXPECT_EQ(filled({Content::git_credentials, {npm}}), "");
+}
+
 // Which repository of a server the files of its package managers name.
 struct Named {
   std::string what;
