@@ -1,16 +1,15 @@
 #include "mintfs/machine_checks.h"
 
+#include "mintfs/environment.h"
 #include "mintfs/git_version.h"
+#include "mintfs/program_output.h"
 
 #include <algorithm>
-#include <array>
 #include <cerrno>
-#include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <filesystem>
 #include <fstream>
-#include <memory>
 #include <optional>
 #include <sstream>
 #include <string>
@@ -71,12 +70,9 @@ Finding check_allow_other() {
 
 Finding check_git() {
   if (!find_program("git")) return {State::fail, "git", "is missing", "apt install git"};
-  const std::unique_ptr<std::FILE, int (*)(std::FILE*)> pipe(::popen("git --version", "re"), ::pclose);
-  std::array<char, 128> line{};
-  if (!pipe || std::fgets(line.data(), line.size(), pipe.get()) == nullptr)
-    return {State::fail, "git", "does not run", "git --version"};
-  std::string said(line.data());
-  if (said.ends_with('\n')) said.pop_back();
+  std::string said = output_of({"git", "--version"}, merged(environ, {}));
+  said.erase(std::min(said.find('\n'), said.size()));
+  if (said.empty()) return {State::fail, "git", "does not run", "git --version"};
   const auto version = parse_git_version(said);
   if (!version) return {State::warn, "git", "has an unknown version: " + said};
   if (*version >= kOldestGit) return {State::ok, "git", said};
