@@ -366,6 +366,25 @@ def test_what_no_helper_could_keep_apart_is_refused(machine: Daemon, recorder: S
     assert done.returncode == 2 and "container" in done.stderr
 
 
+def test_a_helper_that_is_not_here_is_told_before_anything_is_stored(machine: Daemon, recorder: Session, tmp_path: Path) -> None:
+    def told(helper: str, *command: str, **variables: str) -> str:
+        done = machine.cli(*command, "-c", "git", *LABELS, "--credential-store", helper, *(("--", "true") if command == ("run",) else ()),
+                           env=variables)  # fmt: skip
+        return done.stderr
+
+    own = tmp_path / "own"
+    own.mkdir()
+    manager = own / "git-credential-manager"
+    for command in (("run",), ("lease", "open")):
+        manager.unlink(missing_ok=True)
+        assert "there is no git-credential-manager here" in told("manager", *command)
+        assert f"{manager} cannot be run" in told(str(manager), *command)
+        manager.write_text("#!/bin/sh\n")
+        manager.chmod(0o755)
+        assert told("manager", *command, PATH=f"{own}:{os.environ['PATH']}") == told(str(manager), *command) == ""
+        assert told("cache", *command) == told(recorder.helper, *command) == ""
+
+
 @pytest.mark.root
 def test_others_learn_and_store_nothing(machine: Daemon, recorder: Session) -> None:
     job = _open(machine, recorder)

@@ -1,4 +1,5 @@
 #include "mintfs/commands.h"
+#include "mintfs/helper_check.h"
 #include "mintfs/rewrite_check.h"
 #include "mintfs/table.h"
 
@@ -108,6 +109,7 @@ int lease_open(const ControlClient& client, const LeaseOptions& options, Via via
   const json::object lease = client.open_lease(lease_request(options));
   std::signal(SIGPIPE, SIG_IGN);  // a closed pipe is an error to handle, not the end of this process
   try {
+    if (!options.credential_store.empty()) warn_of_missing_helper(options.credential_store, merged(environ, {}));
     print(to_text(client, lease, via, format));
   } catch (...) {
     client.close_lease(text(lease, "id"));  // nobody would know of it

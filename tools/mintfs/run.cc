@@ -1,5 +1,6 @@
 #include "mintfs/commands.h"
 #include "mintfs/foreground.h"
+#include "mintfs/helper_check.h"
 #include "mintfs/rewrite_check.h"
 
 #include <cstdio>
@@ -28,7 +29,7 @@ class OpenLease {
   OpenLease& operator=(const OpenLease&) = delete;
 
   std::string id() const { return client::text(lease_, "id"); }
-  bool has_credential_store() const { return lease_.contains("credential_store"); }
+  std::string credential_store() const { return client::text(lease_, "credential_store"); }
   std::string proxy_url() const { return client::text(lease_, "proxy_url"); }
   LeaseView view() const { return lease_view(lease_); }
 
@@ -47,9 +48,11 @@ Start start_of(const ControlClient& client, const OpenLease& lease, Via via, Eng
   const LeaseView view = lease.view();
   if (engine == Engine::none) {
     Variables variables = lease_variables(view, via, own_variable);
-    if (lease.has_credential_store()) add_only_helper(variables, own_helper(), own_variable);
+    const std::string store = lease.credential_store();
+    if (!store.empty()) add_only_helper(variables, own_helper(), own_variable);
     add_socket(variables, client.socket(), client::default_socket());
     auto environment = merged(environ, variables);
+    if (!store.empty()) warn_of_missing_helper(store, environment);
     if (view.has("gitconfig")) warn_of_rewrites(view.place(), via, environment);
     return {.command = command, .environment = std::move(environment)};
   }
