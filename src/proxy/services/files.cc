@@ -15,9 +15,12 @@ using broker::Errc;
 using broker::Operation;
 using broker::Reach;
 
-// Whether npm's registry, which `path` is below, is asked for what hands out a credential.
+// Whether what speaks at the repository, which `path` is below, is asked for what hands out a credential: the
+// registry of npm, that of images, RubyGems or Conan's server.
 bool asks_for_credential(std::string_view path) {
-  return path.starts_with("-/user") || path.starts_with("-/npm/v1/tokens") || path.starts_with("-/npm/v1/user");
+  if (path.ends_with('/')) path.remove_suffix(1);
+  return path.starts_with("-/user") || path.starts_with("-/npm/v1/tokens") || path.starts_with("-/npm/v1/user") ||
+         path == "v2/token" || path.starts_with("api/v1/api_key") || path.ends_with("/users/authenticate");
 }
 
 // `rest` is what stands behind the repository's name. What speaks there is known by its paths alone.

@@ -24,7 +24,9 @@ constexpr std::array<std::string_view, 13> kOwn = {
     "pipelines", "releases", "protected_tags", "repository", "snippets",       "wikis",
 };
 // Behind one of these, a credential or another project's.
-constexpr std::array<std::string_view, 4> kForeign = {"variables", "links", "related_merge_requests", "bridges"};
+constexpr std::array<std::string_view, 7> kForeign = {
+    "variables", "authenticate", "links", "related_merge_requests", "closed_by", "closes_issues", "bridges",
+};
 
 bool is_own(std::string_view rest) {
   if (rest.empty()) return true;
