@@ -328,6 +328,13 @@ TEST(Services, OfSonarqubeAreAboutAProjectThatTheQueryNames) {
              {"POST /api/ce/submit?projectKey=acme&projectKey=other", "malformed"},
              {"POST /api/ce/submit?projectKey=acme&project%4bey=other", "malformed"},
              {"GET /api/measures/component?component=acme&componentId=AX", "malformed"},
+             // By its former name a parameter is obeyed before its own.
+             {"GET /api/measures/component?component=acme&componentKey=other", "malformed"},
+             {"GET /api/settings/values?componentKey=other&component=acme", "malformed"},
+             {"GET /api/settings/values?componentKey=other", "malformed"},
+             {"GET /api/qualityprofiles/search?project=acme&projectKey=other", "malformed"},
+             {"GET /api/qualityprofiles/search?projectKey=other", "malformed"},
+             {"GET /api/ce/component?component=acme&componentKey=other", "malformed"},
              {"GET /api/settings/values?component=a%2Cb", "malformed"},
          });
 }

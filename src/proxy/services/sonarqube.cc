@@ -89,7 +89,7 @@ std::string decoded_key(std::string_view value) {
 }
 
 // The project that `parameter` names. Nothing where it is ambiguous: named twice, or by another parameter
-// that some version of the server obeys.
+// that some version of the server obeys: that of a former name, where both are given, before its own.
 std::optional<std::string> project_in(std::string_view query, std::string_view parameter) {
   std::string found;
   while (!query.empty()) {
@@ -98,9 +98,12 @@ std::optional<std::string> project_in(std::string_view query, std::string_view p
     const std::string_view name = pair.substr(0, pair.find('='));
     if (pair.find(';') != std::string_view::npos || name.find_first_of("%+") != std::string_view::npos)
       return std::nullopt;
-    for (const std::string_view other : {"componentId", "projectId", "baseComponentId", "baseComponentKey"})
-      if (name == other) return std::nullopt;
-    if (name != parameter) continue;
+    if (name != parameter) {
+      for (const std::string_view other :
+           {"componentId", "componentKey", "projectId", "projectKey", "baseComponentId", "baseComponentKey"})
+        if (name == other) return std::nullopt;
+      continue;
+    }
     std::string key = decoded_key(pair.substr(std::min(name.size() + 1, pair.size())));
     if (key.empty() || !found.empty()) return std::nullopt;
     found = std::move(key);
