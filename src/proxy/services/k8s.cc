@@ -75,7 +75,11 @@ error_code classify_k8s(Method method, std::string_view path, ServiceRequest& ou
     return Errc::operation_denied;
   // ".../namespaces/<name>/<resource>/<name>/<subresource>"
   const std::size_t at = core ? 2 : 3;
-  if (segments.size() <= at + 1 || segments[at] != "namespaces") return {};
+  if (segments.size() <= at + 1 || segments[at] != "namespaces") {
+    // "nodes/<name>/proxy" leads to whatever listens there.
+    if (segments.size() > at + 2 && commands(segments[at + 2])) out.operation = Operation::push;
+    return {};
+  }
   out.repository = segments[at + 1];
   if (!is_namespace(out.repository)) return Errc::request_malformed;
   out.reach = Reach::repository;
