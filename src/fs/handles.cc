@@ -38,14 +38,18 @@ void Handles::reload() {
 void Handles::count(const SharedState::Handle& slot) {
   ++open_;
   bytes_ += slot.size;
-  bytes_of_user_[slot.uid] += slot.size;
+  auto& user = of_user_[slot.uid];
+  ++user.handles;
+  user.bytes += slot.size;
   ++of_lease_[slot.serial];
 }
 
 Answer<std::uint64_t> Handles::take(uid_t uid, std::uint64_t serial, std::size_t size) {
   if (size > SharedState::kMaxView) return std::errc::file_too_large;
   if (open_ >= kMaxHandles || bytes_ + size > kMaxBytes) return std::errc::too_many_files_open_in_system;
-  if (bytes_of_user_[uid] + size > kMaxBytesPerUser) return std::errc::too_many_files_open;
+  if (const auto user = of_user_.find(uid); user != of_user_.end() && (user->second.handles >= kMaxHandlesPerUser ||
+                                                                       user->second.bytes + size > kMaxBytesPerUser))
+    return std::errc::too_many_files_open;
   if (free_.empty()) {
     const std::uint32_t index = state_.used();
     state_.handle(index).generation = first_generation_;
@@ -87,7 +91,10 @@ void Handles::release(std::uint64_t handle) {
   const auto& slot = state_.handle(index);
   --open_;
   bytes_ -= slot.size;
-  bytes_of_user_[slot.uid] -= slot.size;
+  if (const auto user = of_user_.find(slot.uid); --user->second.handles == 0)
+    of_user_.erase(user);
+  else
+    user->second.bytes -= slot.size;
   if (const auto of = of_lease_.find(slot.serial); --of->second == 0) of_lease_.erase(of);
   free(index);
 }
@@ -111,7 +118,7 @@ void Handles::clear() {
 void Handles::forget_counts() {
   free_.clear();
   open_ = bytes_ = 0;
-  bytes_of_user_.clear();
+  of_user_.clear();
   of_lease_.clear();
 }
 

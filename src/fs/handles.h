@@ -4,7 +4,7 @@
 // numbers. A handle is a slot's index and its generation; generations begin at a random number, so a
 // handle of a daemon whose state was lost is not taken for one of ours. Not thread-safe.
 //
-// Bounds: 65 536 handles and 256 MiB in all (ENFILE), 64 MiB per user (EMFILE), 256 KiB each (EFBIG).
+// Bounds: 65 536 handles and 256 MiB in all (ENFILE), a quarter of both per user (EMFILE), 256 KiB each (EFBIG).
 #pragma once
 
 #include "fs/answer.h"
@@ -25,7 +25,8 @@ class Handles {
  public:
   static constexpr std::size_t kMaxHandles = SharedState::kMaxHandles;
   static constexpr std::size_t kMaxBytes = 256 << 20;
-  static constexpr std::size_t kMaxBytesPerUser = 64 << 20;
+  static constexpr std::size_t kMaxHandlesPerUser = kMaxHandles / 4;
+  static constexpr std::size_t kMaxBytesPerUser = kMaxBytes / 4;
 
   struct Handle {
     uid_t uid = 0;             // who opened it
@@ -47,7 +48,8 @@ class Handles {
 
   std::size_t size() const { return open_; }
   std::size_t bytes() const { return bytes_; }
-  std::uint32_t count_of(std::uint64_t serial) const;  // open handles of one lease
+  std::size_t users() const { return of_user_.size(); }  // who have something open
+  std::uint32_t count_of(std::uint64_t serial) const;    // open handles of one lease
 
  private:
   bool is_open(std::uint64_t handle) const;
@@ -60,7 +62,11 @@ class Handles {
   std::vector<std::uint32_t> free_;  // slots that were used before
   std::size_t open_ = 0;
   std::size_t bytes_ = 0;
-  std::unordered_map<uid_t, std::size_t> bytes_of_user_;  // users stay: there are few
+  struct OfUser {
+    std::size_t handles = 0;
+    std::size_t bytes = 0;
+  };
+  std::unordered_map<uid_t, OfUser> of_user_;  // without those of zero: in a pod, root is any user it likes
   std::unordered_map<std::uint64_t, std::uint32_t> of_lease_;
 };
 

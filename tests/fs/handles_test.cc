@@ -65,10 +65,35 @@ TEST(Handles, AreBoundedInAll) {
   const auto state = SharedState::make();
   Handles handles(*state, 0);
   std::vector<std::uint64_t> open;
-  for (std::size_t i = 0; i < Handles::kMaxHandles; ++i) open.push_back(handles.take(0, 1, 1).value());
-  EXPECT_EQ(handles.take(0, 1, 1).error(), std::errc::too_many_files_open_in_system);
+  for (std::size_t i = 0; i < Handles::kMaxHandles; ++i) open.push_back(handles.take(i % 8, 1, 1).value());
+  EXPECT_EQ(handles.take(9, 1, 1).error(), std::errc::too_many_files_open_in_system);
   handles.release(open.back());
-  EXPECT_TRUE(handles.take(0, 1, 1));
+  EXPECT_TRUE(handles.take(9, 1, 1));
+}
+
+TEST(Handles, OfOneUserLeaveOthersTheirNumber) {
+  const auto state = SharedState::make();
+  Handles handles(*state, 0);
+  std::vector<std::uint64_t> open;
+  for (std::size_t i = 0; i < Handles::kMaxHandlesPerUser; ++i) open.push_back(handles.take(1000, 1, 1).value());
+  EXPECT_EQ(handles.take(1000, 1, 1).error(), std::errc::too_many_files_open);
+  EXPECT_TRUE(handles.take(1001, 2, 1));
+  handles.release(open.front());
+  EXPECT_TRUE(handles.take(1000, 1, 1));
+}
+
+TEST(Handles, KeepNothingOfAUserWhoHasNoneOpen) {
+  const auto state = SharedState::make();
+  Handles handles(*state, 0);
+  for (uid_t uid = 1; uid <= 1000; ++uid) handles.release(handles.take(uid, 1, 1).value());
+  EXPECT_EQ(handles.take(5000, 1, SharedState::kMaxView + 1).error(), std::errc::file_too_large);
+  EXPECT_EQ(handles.users(), 0u);
+  const auto first = handles.take(7, 1, 2).value();
+  const auto second = handles.take(7, 1, 3).value();
+  handles.release(first);
+  EXPECT_EQ(handles.users(), 1u);
+  handles.release(second);
+  EXPECT_EQ(handles.users(), 0u);
 }
 
 TEST(Handles, OfOneUserLeaveRoomForOthers) {
