@@ -26,6 +26,7 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from support.tls import Authority
+from support.waiting import DEADLINE
 
 Object = dict[str, Any]
 CORE, OURS = "/api/v1", "/apis/connectors.alauda.io/v1alpha1"
@@ -222,13 +223,13 @@ class ApiServer:
 
     def wait_for_watch(self, collection: str, count: int = 1) -> _Watches:
         with self._changed:
-            assert self._changed.wait_for(lambda: len(self.watches(collection)) >= count, 30), "nobody watches"
+            assert self._changed.wait_for(lambda: len(self.watches(collection)) >= count, DEADLINE), "nobody watches"
             return self.watches(collection)
 
     def wait_for(self, condition: Callable[[], Any]) -> Any:
         """Until a request or a change makes it true."""
         with self._changed:
-            assert self._changed.wait_for(condition, 30), "it did not happen"
+            assert self._changed.wait_for(condition, DEADLINE), "it did not happen"
             return condition()
 
     # --- how it works ---------------------------------------------------------------------------------
@@ -317,8 +318,9 @@ class _Handler(BaseHTTPRequestHandler):
 
     def setup(self) -> None:
         super().setup()
-        self.api.connections += 1
-        self.number = self.api.connections
+        with self.api._lock:
+            self.api.connections += 1
+            self.number = self.api.connections
 
     def log_message(self, *_: Any) -> None:
         """Tests read `requests`."""
@@ -358,44 +360,49 @@ class _Handler(BaseHTTPRequestHandler):
             return self._watch(collection, int(request.query.get("resourceVersion", "0")))
         if request.method == "GET" and not name:
             return self._answer(200, self.api._list(collection, request.query))
+        if request.method == "POST" and (review := self.api.reviews.get(request.body.get("kind", ""))):
+            return self._answer(201, {**request.body, "status": review(request.body["spec"])})
+        with self.api._lock:  # of two who create or change the same, one is told that the other was quicker
+            code, thing = self._act(request, collection, space, name, sub)
+        self._answer(code, thing)
+
+    def _act(self, request: Request, collection: str, space: str, name: str, sub: str) -> tuple[int, Object]:
         if request.method == "POST":
             return self._create(collection, space, request.body)
         held = self.api.get(collection, name, space)
         if held is None:
-            return self._refuse(404, f'"{name}" not found')
+            return 404, status(404, f'"{name}" not found')
         if request.method == "GET":
-            return self._answer(200, held)
+            return 200, held
         if request.method == "DELETE":
             self.api.delete(collection, name, space)
-            return self._answer(200, {"kind": "Status", "status": "Success"})
+            return 200, {"kind": "Status", "status": "Success"}
         return self._change(collection, held, sub, request)
 
-    def _create(self, collection: str, space: str, thing: Object) -> None:
-        if review := self.api.reviews.get(thing.get("kind", "")):
-            return self._answer(201, {**thing, "status": review(thing["spec"])})
+    def _create(self, collection: str, space: str, thing: Object) -> tuple[int, Object]:
         metadata = thing.setdefault("metadata", {})
         if "name" not in metadata and "generateName" in metadata:
             metadata["name"] = f"{metadata['generateName']}{self.api._state.version}"
         if space:
             metadata["namespace"] = space
         if self.api.get(collection, metadata["name"], space):
-            return self._refuse(409, "it exists", "AlreadyExists")
-        self._answer(201, self.api.put(collection, thing))
+            return 409, status(409, "it exists", "AlreadyExists")
+        return 201, self.api.put(collection, thing)
 
-    def _change(self, collection: str, held: Object, sub: str, request: Request) -> None:
+    def _change(self, collection: str, held: Object, sub: str, request: Request) -> tuple[int, Object]:
         if request.method == "PATCH" and request.content_type != "application/merge-patch+json":
-            return self._refuse(415, "only merge patches are taken")
+            return 415, status(415, "only merge patches are taken")
         sent = request.body
         asked = sent.get("metadata", {}).get("resourceVersion")
         if asked and asked != held["metadata"]["resourceVersion"]:
-            return self._refuse(409, "the object has been modified")
+            return 409, status(409, "the object has been modified")
         changed = _merge(held, sent) if request.method == "PATCH" else sent
         # As with the status subresource: each side changes its own half only.
         if sub == "status":
             changed = {**held, "status": changed.get("status", {})}
         elif "status" in held:
             changed = {**changed, "status": held["status"]}
-        self._answer(200, self.api.put(collection, changed))
+        return 200, self.api.put(collection, changed)
 
     def _watch(self, collection: str, since: int) -> None:
         watch = self.api._open_watch(collection, since)
