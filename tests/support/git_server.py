@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import os
 import shutil
+import signal
 import socket
 import subprocess
 from collections.abc import Mapping
@@ -17,7 +18,7 @@ from pathlib import Path
 
 from support.lfs_server import LfsServer
 from support.tls import Certificate
-from support.waiting import eventually
+from support.waiting import DEADLINE, eventually
 
 USER = "bot"
 #: Distinctive, and different in each encoding in which it could leak: raw, base64, percent-encoded.
@@ -162,12 +163,12 @@ class GitServer:
         self._socket.close()  # a server that dies refuses, it does not leave its callers waiting
         return self
 
-    def stop(self) -> None:
-        """Afterwards connections are refused and the access log is complete."""
+    def stop(self, number: signal.Signals = signal.SIGTERM) -> None:
+        """Afterwards connections are refused. What is under way is cut, and is not in the access log."""
         self._socket.close()
         if self._process:
-            self._process.terminate()
-            self._process.wait()
+            self._process.send_signal(number)
+            self._process.wait(DEADLINE)
             self._process = None
         if self._lfs:
             self._lfs.stop()
@@ -207,8 +208,11 @@ class GitServer:
         return done.stdout.strip()
 
     def accesses(self) -> list[Access]:
-        """Everything that was asked of the server, which is stopped first: lighttpd writes its log late."""
-        self.stop()
+        """Everything that was asked of the server, which is stopped first: lighttpd writes its log late.
+
+        By SIGINT it finishes what is under way, as after a client that has gone with the head of its answer.
+        """
+        self.stop(signal.SIGINT)
         log = self.root / "access.log"
         lines = log.read_text().splitlines() if log.exists() else []
         fields = (line.split("|") for line in lines)
