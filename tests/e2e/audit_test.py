@@ -85,6 +85,7 @@ def test_strangers_cannot_fill_the_disk(recorded: Daemon) -> None:
 
 def test_a_failing_upstream_does_not_fill_the_log(recorded: Daemon, caller: Job, upstream: Recorder) -> None:
     upstream.when("GET", "/", Reply(401))
+    get = request("GET", recorded.path(INFO_REFS), caller.authorization())
     for _ in range(50):
-        exchange(recorded.port, request("GET", recorded.path(INFO_REFS), caller.authorization()))
+        exchange(recorded.port, get)
     assert recorded.log().count("upstream-refused") <= 5
