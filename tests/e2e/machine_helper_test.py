@@ -309,12 +309,11 @@ def test_a_step_that_is_storing_when_the_lease_ends_leaves_nothing(machine: Daem
 def test_what_is_stored_while_the_step_before_is_erased_stays(machine: Daemon, recorder: Session) -> None:
     """Both are of one job, and what they store has one name: the new waits until the old is gone."""
     other = {"password": "of-the-new-step"}
-    before = _open(machine, recorder)
+    before, after = _open(machine, recorder), _open(machine, recorder)
     before.store(**WEB, **LOGIN)
     (recorder.home / "waits").touch()
     _close(before)
-    eventually("the helper erases", (recorder.home / "erases").exists)
-    after = _open(machine, recorder)
+    eventually("the helper erases", (recorder.home / "erases").exists)  # for ten seconds at most
     storing = threading.Thread(target=lambda: after.store(**WEB, **{**LOGIN, **other}))
     storing.start()
     try:
