@@ -131,10 +131,11 @@ def test_a_name_that_resolves_to_a_metadata_address_is_refused(
 def test_a_name_with_a_good_and_a_bad_address_leads_to_the_good_one_only(
     start_with_hosts: Callable[[str, int], Daemon], start_upstream: Callable[..., Recorder]
 ) -> None:
-    good = start_upstream(host="127.0.0.2")
-    good.when("GET", "/", Reply(headers={"Connection": "close"}))
-    # Connecting to 0.0.0.0 reaches 127.0.0.1 and is denied as an address.
-    with socket.create_server(("127.0.0.1", good.port)) as bad:
+    # Connecting to 0.0.0.0 reaches 127.0.0.1 and is denied as an address. Its port is free at the other one, where
+    # nobody's connections come from.
+    with socket.create_server(("127.0.0.1", 0)) as bad:
+        good = start_upstream(host="127.0.0.2", port=bad.getsockname()[1])
+        good.when("GET", "/", Reply(headers={"Connection": "close"}))
         mintfs = start_with_hosts("0.0.0.0 git.test\n127.0.0.2 git.test\n0.0.0.0 git.test\n", good.port)
         assert _ask_by_name(mintfs).status == 200
         assert [seen.all("Host") for seen in good.requests] == [[f"git.test:{good.port}"]]

@@ -66,9 +66,10 @@ class Reply:
 
 
 class Recorder:
-    """Listens from construction to `stop()` on a port that the kernel chooses."""
+    """Listens from construction to `stop()` on a port that the kernel chooses, unless it is told one."""
 
-    def __init__(self, host: str = "127.0.0.1", *, tls: Certificate | None = None, newest_tls: str | None = None) -> None:
+    def __init__(self, host: str = "127.0.0.1", port: int = 0, *, tls: Certificate | None = None,
+                 newest_tls: str | None = None) -> None:  # fmt: skip
         self.requests: list[Request] = []
         self.connections = 0
         self.sent = 0  # bytes of answers that the network took
@@ -83,7 +84,7 @@ class Recorder:
                 self._tls.set_ciphers("ALL:@SECLEVEL=0")
                 self._tls.minimum_version = ssl.TLSVersion.TLSv1
                 self._tls.maximum_version = ssl.TLSVersion[newest_tls]
-        self._listener = socket.create_server((host, 0))
+        self._listener = socket.create_server((host, port))
         self.host, self.port = host, int(self._listener.getsockname()[1])
         threading.Thread(target=self._accept, daemon=True).start()
 
