@@ -17,7 +17,7 @@ from support.mintfs import Daemon, connector
 from support.ports import free_port
 from support.raw_http import exchange, request
 from support.tls import Authority, Certificate
-from support.waiting import eventually
+from support.waiting import DEADLINE, eventually
 
 INFO_REFS = "acme/app.git/info/refs?service=git-upload-pack"
 
@@ -34,11 +34,11 @@ def served(authority: Authority) -> Certificate:
 def start_https(
     start_mintfs: Callable[..., Daemon], server: GitServer, password: Path, served: Certificate, authority: Authority
 ) -> Callable[..., Daemon]:
-    def start(*more_listeners: str, port: int | None = None, **options: object) -> Daemon:
+    def start(*more_listeners: str, port: int | None = None, patience: str = "10m", **options: object) -> Daemon:
         at = f"127.0.0.1:{port or free_port()}"
         proxy = {"listen": [f"https://{at}", *more_listeners], "url": f"https://{at}",
                  "tls_certificate": served.certificate, "tls_key": served.key, "tls_ca": authority.certificate,
-                 "header_timeout": "2s"}  # fmt: skip
+                 "header_timeout": patience}  # fmt: skip
         return start_mintfs(connector("git", server.url, password), proxy=proxy, **options)
 
     return start
@@ -52,7 +52,7 @@ def _presented(port: int) -> bytes:
     """The certificate that the listener shows, unverified."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-    with socket.create_connection(("127.0.0.1", port), 10) as plain, context.wrap_socket(plain) as tls:
+    with socket.create_connection(("127.0.0.1", port), DEADLINE) as plain, context.wrap_socket(plain) as tls:
         certificate = tls.getpeercert(binary_form=True)
         assert certificate
         return certificate
@@ -122,7 +122,7 @@ def test_tls_11_is_refused(start_https: Callable[..., Daemon]) -> None:
     for version, good in (("-tls1_1", False), ("-tls1_2", True)):
         done = subprocess.run(
             ["openssl", "s_client", "-connect", f"127.0.0.1:{port}", version, "-cipher", "DEFAULT@SECLEVEL=0"],
-            stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=30,
+            stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=DEADLINE,
         )  # fmt: skip
         assert ("Server certificate" in done.stdout) == good, done.stdout + done.stderr
 
@@ -137,14 +137,13 @@ def test_plain_http_at_the_https_port_is_told_so(start_https: Callable[..., Daem
 def test_who_never_finishes_the_handshake_is_ended_and_delays_nobody(
     start_https: Callable[..., Daemon], new_job: Callable[..., Job], server: GitServer, authority: Authority
 ) -> None:
-    mintfs = start_https()
+    mintfs = start_https(patience="5s")
     port = _https_port(mintfs)
-    slow = [socket.create_connection(("127.0.0.1", port), 30) for _ in range(20)]
+    slow = [socket.create_connection(("127.0.0.1", port), DEADLINE) for _ in range(20)]
     for each in slow:
         each.sendall(b"\x16\x03\x01")
     new_job(mintfs.open_lease()).clone(f"{server.url}/acme/app.git")
     for each in slow:
-        each.settimeout(60)
         assert each.recv(1) == b""
         each.close()
 
