@@ -3,16 +3,14 @@
 #include <cerrno>
 #include <cstring>
 #include <stdexcept>
-#include <string_view>
 
 #include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
 
 namespace mintfs::csi {
-namespace {
 
-std::filesystem::path path_in(std::string_view text) {
+std::filesystem::path endpoint_path(std::string_view text) {
   for (const std::string_view scheme : {"unix://", "unix:"}) {
     if (!text.starts_with(scheme)) continue;
     text.remove_prefix(scheme.size());
@@ -22,9 +20,7 @@ std::filesystem::path path_in(std::string_view text) {
   return text;
 }
 
-}  // namespace
-
-Endpoint::Endpoint(const std::string& text) : path_(path_in(text)) {
+Endpoint::Endpoint(const std::string& text) : path_(endpoint_path(text)) {
   made_ = path_.parent_path() / ("." + path_.filename().string() + "." + std::to_string(::getpid()));
   if (made_.string().size() >= sizeof(sockaddr_un::sun_path))
     throw std::runtime_error("the endpoint " + path_.string() + " is too long for a socket; name a shorter one");

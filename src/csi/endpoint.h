@@ -8,15 +8,18 @@
 #include <filesystem>
 #include <optional>
 #include <string>
+#include <string_view>
 
 #include <sys/types.h>
 
 namespace mintfs::csi {
 
+// Of "unix:///path", "unix:/path" or "/path"; throws std::runtime_error when it is none.
+std::filesystem::path endpoint_path(std::string_view text);
+
 class Endpoint {
  public:
-  // "unix:///path", "unix:/path" or "/path". Throws when it is none, is too long, or something else than a socket
-  // is in its place.
+  // Throws when it is none, is too long, or something else than a socket is in its place.
   explicit Endpoint(const std::string& text);
   ~Endpoint();
   Endpoint(const Endpoint&) = delete;

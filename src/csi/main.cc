@@ -7,6 +7,7 @@
 #include "csi/endpoint.h"
 #include "csi/identity.h"
 #include "csi/node.h"
+#include "csi/probe.h"
 #include "csi/registration.h"
 
 #include <grpcpp/resource_quota.h>
@@ -41,12 +42,14 @@ constexpr int kMaxMessage = 256 * 1024;  // tokens of a few audiences, and room
 constexpr int kMaxCalls = 64;            // at the same time; kubelet is told to come again
 constexpr std::chrono::seconds kPatience{20};
 constexpr std::chrono::seconds kDrain{10};
+constexpr std::chrono::seconds kProbe{8};
 
 struct Options {
   std::string endpoint;
   std::filesystem::path registration;
   std::string socket;
   std::string log_level = "info";
+  bool probe = false;
   Settings settings;
 };
 
@@ -61,7 +64,7 @@ void protect_memory() {
 void add_options(CLI::App& app, Options& options) {
   Settings& settings = options.settings;
   app.add_option("--endpoint", options.endpoint, "Socket to serve at: unix:///path/csi.sock")->required();
-  app.add_option("--node-id", settings.node, "Name of this node in the cluster")->required();
+  app.add_option("--node-id", settings.node, "Name of this node in the cluster; needed to serve");
   app.add_option("--driver-name", settings.driver, "Name of the CSIDriver object")->capture_default_str();
   app.add_option("--registration-dir", options.registration,
                  "Make the driver known to kubelet by a socket in this directory (/var/lib/kubelet/plugins_registry)");
@@ -80,6 +83,7 @@ void add_options(CLI::App& app, Options& options) {
   app.add_option("--log-level", options.log_level, "debug, info, warn or error")
       ->check(CLI::IsMember({"debug", "info", "warn", "error"}))
       ->capture_default_str();
+  app.add_flag("--probe", options.probe, "Only ask whether the driver at --endpoint answers: 0, or 1 and why not");
   app.set_version_flag("--version", "mintfs-csi " MINTFS_VERSION);
   app.footer(
       "Example: mintfs-csi --endpoint unix:///csi/csi.sock --node-id \"$NODE_NAME\"\nSIGTERM ends it; what is "
@@ -164,6 +168,7 @@ int start(int argc, char** argv) {
   add_options(app, options);
   try {
     app.parse(argc, argv);
+    if (!options.probe && options.settings.node.empty()) throw CLI::RequiredError("--node-id");
   } catch (const CLI::ParseError& error) {
     return app.exit(error) == 0 ? 0 : 2;
   }
@@ -171,7 +176,7 @@ int start(int argc, char** argv) {
   std::signal(SIGPIPE, SIG_IGN);
   ::umask(077);
   try {
-    run(options);
+    options.probe ? probe(endpoint_path(options.endpoint), kProbe) : run(options);
     return 0;
   } catch (const std::exception& error) {
     std::fprintf(stderr, "mintfs-csi: %s\n", error.what());

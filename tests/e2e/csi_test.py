@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import subprocess
 import threading
@@ -475,6 +476,7 @@ def test_no_more_calls_run_at_once_than_there_is_room_for(tmp_path: Path, stubs:
         for thread in threads:
             thread.start()
         eventually("some are told to come again", lambda: "RESOURCE_EXHAUSTED" in codes)
+        assert driver.watched() == (0, ""), "a busy driver is not started anew"
         silent.close()
         for thread in threads:
             thread.join()
@@ -492,6 +494,24 @@ def test_it_says_who_it_is(mintfs: Daemon, start_driver: Callable[..., Kubelet])
     assert kubelet.call("Probe", pb.ProbeRequest()).ready.value
     assert kubelet.call("NodeGetInfo", pb.NodeGetInfoRequest()).node_id == "node-1"
     assert kubelet.call("NodeGetCapabilities", pb.NodeGetCapabilitiesRequest()).ByteSize() == 0
+
+
+def test_who_watches_learns_whether_the_driver_answers(mintfs: Daemon, tmp_path: Path, stubs: Path) -> None:
+    with running(Driver(tmp_path, mintfs.control)) as driver:
+        status, why = driver.watched()
+        assert status == 1 and f"the driver at {driver.endpoint} does not answer" in why
+        driver.start()
+        assert driver.watched() == (0, "")
+        assert driver.process
+        driver.process.send_signal(signal.SIGSTOP)
+        try:
+            status, why = driver.watched()
+            assert status == 1 and "does not answer" in why
+        finally:
+            driver.process.send_signal(signal.SIGCONT)
+        assert driver.watched() == (0, "")
+        driver.kill()
+        assert driver.watched()[0] == 1, "its socket is still there"
 
 
 def test_the_endpoint_is_taken_over_and_only_ones_own_removed(mintfs: Daemon, tmp_path: Path, stubs: Path) -> None:

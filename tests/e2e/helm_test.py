@@ -102,7 +102,7 @@ def test_values_go_where_they_belong(program: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "option, word",
-    [("gateway.replica=3", "replica"), ("image.pullPolicy=Sometimes", "pullPolicy"), ("node.resources.registrar.limits=1", "registrar"),
+    [("gateway.replica=3", "replica"), ("image.pullPolicy=Sometimes", "pullPolicy"), ("node.resources.liveness.limits=1", "liveness"),
      ("gateway.replicas=0", "replicas")],
 )  # fmt: skip
 def test_a_value_that_means_nothing_is_refused(program: Path, option: str, word: str) -> None:

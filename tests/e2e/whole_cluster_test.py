@@ -1,8 +1,8 @@
 """The documented Job in a real Kubernetes: pods run, kubelet calls the CSI driver, gateways ask the API server.
 
 Opted in, as the programs take minutes to build: MINTFS_REAL_CLUSTER=$(tools/real-api-server --node), or
-tools/test --only real-cluster. Needs root and Podman. The manifests are those of deploy/kubernetes/overlays/kind, with
-an image that stands in for that of the sidecar; the Job's is that of tests/support/manifests, with what its comments ask to replace.
+tools/test --only real-cluster. Needs root and Podman. The manifests are those of deploy/kubernetes/overlays/kind; the Job's is
+that of tests/support/manifests, with what its comments ask to replace.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WholeCluster]:
     try:
         cluster.start()
         things = list(rendered())
-        with whole_cluster.images(root, sidecars(things)) as names:
+        with whole_cluster.images(root) as names:
             for name in names:
                 cluster.take(name)
         show_demo(cluster)  # first, as they want a cluster without mintfs
@@ -71,11 +71,6 @@ def install(cluster: WholeCluster, things: list[Object]) -> None:
 def rendered() -> Iterator[Object]:
     done = subprocess.run(["kubectl", "kustomize", DEPLOY / "overlays/kind"], check=True, capture_output=True, text=True)
     yield from yaml.safe_load_all(done.stdout)
-
-
-def sidecars(things: list[Object]) -> set[str]:
-    pods = [each["spec"]["template"]["spec"] for each in things if each["kind"] in ("DaemonSet", "Deployment")]
-    return {container["image"] for pod in pods for container in pod["containers"]} - {MINTFS}
 
 
 DEMO = REPOSITORY / "tools/kubernetes-demo"
@@ -295,3 +290,13 @@ def test_the_status_tells_what_is_wrong_with_a_connector(cluster: WholeCluster, 
     finally:
         cluster.kubectl("-n", SPACE, "patch", "secret", "test-secret", "--type=merge", "-p", '{"stringData": {"password": "password"}}')
         cluster.kubectl("-n", SPACE, "wait", "--for=condition=Ready", "--timeout=120s", f"connector/{CONNECTOR}")
+
+
+def test_kubelet_sees_that_the_driver_lives(cluster: WholeCluster) -> None:
+    (pod,) = cluster.get("-n", SYSTEM, "pods", "--selector=app.kubernetes.io/name=mintfs-csi")["items"]
+    (container,) = pod["spec"]["containers"]
+    cluster.kubectl("-n", SYSTEM, "exec", pod["metadata"]["name"], "--", *container["livenessProbe"]["exec"]["command"])
+    (state,) = pod["status"]["containerStatuses"]
+    assert state["ready"] and state["restartCount"] == 0, state
+    events = cluster.get("-n", SYSTEM, "events", f"--field-selector=involvedObject.name={pod['metadata']['name']}")["items"]
+    assert not [event["message"] for event in events if event["reason"] == "Unhealthy"]

@@ -84,6 +84,13 @@ class Driver:
         self.process.wait()
         self.process = None
 
+    def watched(self) -> tuple[int, str]:
+        """What kubelet's liveness probe sees: the status, and the reason."""
+        done = subprocess.run([*self._wrapper, str(MINTFS_CSI), "--probe", "--endpoint", f"unix://{self.endpoint}"],
+                              stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=DEADLINE, env=base_environment())  # fmt: skip
+        assert_no_sanitizer_report(done.stderr, "mintfs-csi --probe")
+        return done.returncode, done.stderr
+
     def log(self) -> str:
         return self.log_file.read_text(errors="replace") if self.log_file.exists() else ""
 

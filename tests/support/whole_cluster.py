@@ -12,7 +12,7 @@ import json
 import os
 import shutil
 import subprocess
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,12 +24,6 @@ Object = dict[str, Any]
 NODE = "192.0.2.1"
 #: Debian with git: what runs in pods that are not mintfs's, and what holds a pod's namespaces.
 BASE, MINTFS = "localhost/base:latest", "localhost/mintfs:latest"
-#: In place of the sidecar, whose image needs a registry: says that the driver is alive.
-_STAND_IN = f"""\
-FROM {BASE}
-ENTRYPOINT ["sh", "-c", "exec perl -MIO::Socket::INET -e \\"$ALIVE\\""]
-ENV ALIVE='$l = IO::Socket::INET->new(LocalPort => 9808, Listen => 9, ReuseAddr => 1) or die; while ($c = $l->accept) {{ print $c qq(HTTP/1.0 200 OK\\r\\n\\r\\n) }}'
-"""
 _CGROUPS = "mintfs-whole-cluster"
 _NEW_NET = 0x40000000  # CLONE_NEWNET, sched.h
 
@@ -121,9 +115,8 @@ def _remove(group: Path) -> bool:
 
 
 @contextlib.contextmanager
-def images(scratch: Path, stand_ins: Iterable[str] = ()) -> Iterator[list[str]]:
-    """BASE and MINTFS, the latter made by deploy/container of the programs of this build, and what stands in for others."""
-    names = [BASE, MINTFS, *stand_ins]
+def images(scratch: Path) -> Iterator[list[str]]:
+    """BASE and MINTFS, the latter made by deploy/container of the programs of this build."""
     subprocess.run([REPOSITORY / "deploy/container/stage", scratch / "out", BUILD], check=True)
     builder = f"localhost/mintfs-test-builder-{os.getpid()}"
     try:
@@ -135,9 +128,6 @@ def images(scratch: Path, stand_ins: Iterable[str] = ()) -> Iterator[list[str]]:
         podman.manage("build", "--network", "host", *podman.LIMITS, "--build-arg", f"BASE={BASE}", "--build-arg",
                       f"BUILDER={builder}", "--file", REPOSITORY / "deploy/container/Containerfile", "--tag", MINTFS,
                       REPOSITORY)  # fmt: skip
-        (scratch / "Containerfile").write_text(_STAND_IN)
-        for name in names[2:]:
-            podman.manage("build", *podman.LIMITS, "--file", scratch / "Containerfile", "--tag", name, scratch / "out")
-        yield names
+        yield [BASE, MINTFS]
     finally:
-        podman.manage("rmi", "--force", "--ignore", *names[:0:-1], builder, BASE)
+        podman.manage("rmi", "--force", "--ignore", MINTFS, builder, BASE)
