@@ -116,6 +116,7 @@ Gateway::Gateway(broker::Config config, broker::ServiceManager& manager, spdlog:
       unmade_(context_, client_, pause_, kube::system_chance()),
       desk_(client_, broker_, keys_, desk_settings(config_),
             {.leases_confirmed = [this] { return is_confirmed(); },
+             .connectors_listed = [this] { return catalog_.is_complete(); },
              .why_not_served = [this](const broker::ConnectorName& name) { return why_not_served(name); },
              .unmade = [this](const std::string& id, const std::string& target) { unmade_.take_away(id, target); }}),
       desk_listener_(config_.kubernetes.listen, nullptr, "kubernetes.listen"),
@@ -143,7 +144,7 @@ std::unique_ptr<proxy::AdminServer> Gateway::make_admin() {
                                                              .server = server_,
                                                              .opens = nullptr,
                                                              .view_mounted = {},
-                                                             .leases_confirmed = [this] { return is_confirmed(); },
+                                                             .cluster_known = [this] { return is_confirmed(); },
                                                              .stopping = [this] { return stopping_; }});
 }
 
@@ -155,7 +156,9 @@ std::function<void(const kube::Failure&)> Gateway::reporter(const std::string& w
   return [this, what](const kube::Failure& failure) { log_.warn("{}: {}", what, failure.text()); };
 }
 
-bool Gateway::is_confirmed() const { return lease_objects_.is_fresh(std::chrono::steady_clock::now(), kConfirmed); }
+bool Gateway::is_confirmed() const {
+  return catalog_.is_complete() && lease_objects_.is_fresh(std::chrono::steady_clock::now(), kConfirmed);
+}
 
 void Gateway::run() {
   for (kube::Reflector* each : {&connectors_, &classes_, &secrets_, &lease_objects_})

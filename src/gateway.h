@@ -67,6 +67,7 @@ class Gateway final : private kube::Serving {
   void wait_for_signal();
   void keep_house();
   void stop();
+  // Whether what is not known here is not there; on any thread.
   bool is_confirmed() const;
   std::string why_not_served(const broker::ConnectorName& name) const;
   std::unique_ptr<proxy::AdminServer> make_admin();

@@ -87,7 +87,7 @@ constexpr Words words(Errc code) noexcept {
     case Errc::leases_unconfirmed:
       return {
           "leases-unconfirmed",
-          "The gateway has lost touch with the cluster and cannot tell which leases are closed; try again shortly."};
+          "The gateway is out of touch with the cluster and cannot tell which leases are closed; try again shortly."};
     case Errc::gateway_unreachable:
       return {"gateway-unreachable",
               "This node cannot ask the gateways of the cluster; look whether they run, and at 'node' in mintfs.toml."};

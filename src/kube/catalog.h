@@ -9,6 +9,7 @@
 #include "kube/objects.h"
 #include "kube/reflector.h"
 
+#include <atomic>
 #include <cstdint>
 #include <functional>
 #include <map>
@@ -76,7 +77,7 @@ class Shelf final : public ObjectSink {
   std::function<void(const Name&)> changed_;
   std::map<Name, Outcome<Object>> objects_;
   std::set<Name> missing_;
-  bool complete_ = false;
+  std::atomic<bool> complete_ = false;
 };
 
 class Catalog {
@@ -91,7 +92,7 @@ class Catalog {
   std::vector<Condition> conditions(const ObjectName& name) const;
   const Outcome<Connector>* find(const ObjectName& name) const { return connectors_.find(name); }
   std::set<ObjectName> names() const;
-  // Whether each collection was listed: until then nothing that is missing is missed.
+  // Whether each collection was listed: until then nothing that is missing is missed. On any thread.
   bool is_complete() const {
     return connectors_.complete_once() && classes_.complete_once() && secrets_.complete_once();
   }

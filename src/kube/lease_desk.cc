@@ -169,11 +169,14 @@ asio::awaitable<std::optional<DeskAnswer>> LeaseDesk::allow(const PodIdentity& p
       co_return refuse(Errc::connector_denied, "The service account '" + pod.space + "/" + pod.service_account +
                                                    "' may not get the connector '" + name.text() +
                                                    "'; bind a role to it that has the verb get on connectors.");
-    if (!broker_.connectors()->contains(name))
-      co_return refuse(Errc::connector_unknown,
-                       "The connector '" + name.text() + "' cannot be used: " +
-                           (knowledge_.why_not_served ? knowledge_.why_not_served(name) : "It is not ready.") +
-                           " 'kubectl -n " + name.space + " describe connector " + name.name + "' says more.");
+    if (broker_.connectors()->contains(name)) continue;
+    if (!knowledge_.connectors_listed())
+      co_return refuse(Errc::leases_unconfirmed,
+                       "The gateway has just started and does not know every connector yet; try again shortly.");
+    co_return refuse(Errc::connector_unknown,
+                     "The connector '" + name.text() + "' cannot be used: " +
+                         (knowledge_.why_not_served ? knowledge_.why_not_served(name) : "It is not ready.") +
+                         " 'kubectl -n " + name.space + " describe connector " + name.name + "' says more.");
   }
   co_return std::nullopt;
 }

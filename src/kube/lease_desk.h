@@ -43,6 +43,7 @@ class LeaseDesk {
   // What the rest of the gateway knows.
   struct Knowledge {
     std::function<bool()> leases_confirmed = [] { return true; };
+    std::function<bool()> connectors_listed = [] { return true; };  // until then none is missed
     // One sentence: why a connector is not served.
     std::function<std::string(const broker::ConnectorName&)> why_not_served{};
     // Whether a lease was made is not known: its object is to be taken away. UnmadeLeases.

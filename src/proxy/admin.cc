@@ -113,8 +113,8 @@ Response AdminServer::readiness(const std::string& target) {
   check("serving", !watched_.stopping(), "mintfsd is about to end");
   check("mint", watched_.broker.can_mint(scratch_), "no token can be minted");
   if (watched_.view_mounted) check("view", watched_.view_mounted(), "the view is not mounted");
-  if (watched_.leases_confirmed)
-    check("leases", watched_.leases_confirmed(), "the API server does not confirm which leases there are");
+  if (watched_.cluster_known)
+    check("cluster", watched_.cluster_known(), "the API server does not say yet, or no more, what there is");
   const auto now = steady_clock::now();
   if (asked->empty()) {
     for (const auto& reading : watched_.server.traffic().read())

@@ -25,7 +25,7 @@ struct Watched {
   Server& server;
   const broker::OpenCounts* opens;  // null, as the next: there is no view
   std::function<bool()> view_mounted;
-  std::function<bool()> leases_confirmed{};  // of a gateway
+  std::function<bool()> cluster_known{};  // of a gateway
   std::function<bool()> stopping;
 };
 

@@ -42,24 +42,24 @@ def cluster(api: ApiServer, server: GitServer) -> Cluster:
 Start = Callable[..., Gateway]
 
 
+def ready(gateway: Gateway) -> None:
+    """All collections are listed."""
+    eventually("the gateway is ready", lambda: "leases of the cluster are known" in gateway.log())
+
+
 @pytest.fixture
 def start(tmp_path: Path, api: ApiServer, authority: Authority, cluster: Cluster) -> Iterator[Start]:
     started: list[Gateway] = []
 
-    def begin(name: str = "gateway", **options: Any) -> Gateway:
+    def begin(name: str = "gateway", until: Callable[[Gateway], None] = ready, **options: Any) -> Gateway:
         started.append(Gateway(tmp_path / name, api, authority, **options))
         started[-1].start()
-        ready(started[-1])
+        until(started[-1])
         return started[-1]
 
     yield begin
     for gateway in started:
         assert gateway.stop() == 0, gateway.log()
-
-
-def ready(gateway: Gateway) -> None:
-    """All collections are listed: the leases are confirmed, and the connectors came before."""
-    eventually("the gateway is ready", lambda: "leases of the cluster are known" in gateway.log())
 
 
 def fetch(gateway: Gateway, token: str, path: str = PATH) -> tuple[int, str]:
@@ -248,6 +248,25 @@ def test_a_lease_is_narrowed_as_was_asked(start: Start) -> None:
     assert fetch(gateway, token, PATH.replace("acme/app", "other/secret"))[0] == 200
     status, text = fetch(gateway, token, PATH.replace("acme/app", "other/secret").replace("upload", "receive"))
     assert status == 403 and "operation-denied" in text
+
+
+def test_a_replica_that_has_not_seen_all_connectors_misses_none(start: Start, api: ApiServer) -> None:
+    """As every replica is when it has just started; the others serve."""
+    lease = opened(start("one", audience="http://connectors-proxy-service"))
+    token = mint(lease, "team-a/github")
+    for _ in range(1000):
+        api.script(Refusal(500, "etcd is away"), f"GET {SECRETS}")
+    late = start("two", lambda gateway: api.wait_for_watch(LEASES, 2), audience="http://connectors-proxy-service")
+    assert late.ask_admin("/readyz")[0] == 503 and "cluster: " in late.ask_admin("/readyz")[1], "no Service leads to it"
+    answer = late.open(Pod(), "team-a/github")
+    assert (answer.status, answer.body["reason"]) == (503, "leases-unconfirmed")
+    renewed = late.ask("POST", f"/v1/leases/{lease['id']}/renew", {"token": Pod().token, "ttl_seconds": 3600})
+    assert (renewed.status, renewed.body["reason"]) == (503, "leases-unconfirmed"), "no node gives it up"
+    status, text = fetch(late, token)
+    assert status == 503 and "leases-unconfirmed" in text
+    api.unscript()
+    eventually("it knows them", lambda: fetch(late, token)[0] == 200)
+    assert late.ask_admin("/readyz")[0] == 200
 
 
 def test_an_api_server_that_cannot_be_asked_is_no_yes(start: Start, api: ApiServer) -> None:

@@ -121,16 +121,26 @@ struct LeaseDeskTest : LeaseWatchTest {
   asio::io_context context;
   Making api{watch};
   std::vector<std::string> unmade;
+  bool listed = true;
   LeaseDesk desk{api,
                  parts.broker,
                  parts.keys,
                  {.node_space = "connectors-system", .node_account = "mintfs-node"},
-                 {.unmade = [this](const std::string&, const std::string& target) { unmade.push_back(target); }}};
+                 {.connectors_listed = [this] { return listed; },
+                  .unmade = [this](const std::string&, const std::string& target) { unmade.push_back(target); }}};
 };
 
 TEST_F(LeaseDeskTest, OpensALease) {
   EXPECT_EQ(open(), 201);
   EXPECT_EQ(parts.broker.leases().all().size(), 1u);
+}
+
+TEST_F(LeaseDeskTest, MissesNoConnectorUntilAllAreListed) {
+  parts.broker.replace_connectors(std::make_shared<const broker::Connectors>());
+  listed = false;
+  EXPECT_EQ(open(), 503) << "the node asks again";
+  listed = true;
+  EXPECT_EQ(open(), 422);
 }
 
 TEST_F(LeaseDeskTest, DoesNotBringBackALeaseThatWasDeletedWhileItWasMade) {

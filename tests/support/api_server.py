@@ -217,6 +217,11 @@ class ApiServer:
         with self._lock:
             self._state.scripts.append((where, answer))
 
+    def unscript(self) -> None:
+        """From here on the right answers."""
+        with self._lock:
+            self._state.scripts.clear()
+
     def watches(self, collection: str) -> _Watches:
         with self._lock:
             return _Watches(w for w in self._state.watches if w.collection == collection)
