@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <array>
+#include <set>
 #include <utility>
 
 namespace mintfs::kube {
@@ -120,8 +121,15 @@ asio::awaitable<void> Probes::turn() {
   std::erase_if(known_, [this](const auto& each) { return !each.second.under_way && !catalog_.served_as(each.first); });
   const auto executor = co_await asio::this_coro::executor;
   const Monotonic now = ways_.now();
-  for (const ObjectName& name : catalog_.names()) {
-    if (under_way_ == kAtOnce) co_return;
+  const std::set<ObjectName> names = catalog_.names();
+  auto at = names.lower_bound(next_);
+  for (std::size_t left = names.size(); left > 0; --left, ++at) {
+    if (at == names.end()) at = names.begin();
+    const ObjectName& name = *at;
+    if (under_way_ == kAtOnce) {
+      next_ = name;
+      co_return;
+    }
     const auto as = catalog_.served_as(name);
     if (!as || !is_due(name, *as, now)) continue;
     Known& known = known_[name];
@@ -137,7 +145,8 @@ asio::awaitable<void> Probes::probe(ObjectName name, Connector connector) {
   --under_way_;
   Known& known = known_[name];
   const bool news = known.probed != probed, again = known.probed && !answers(*known.probed);
-  known.pause = answers(probed) ? kEvery : again ? std::min(2 * known.pause, kEvery) : kSoon;
+  const auto longest = probed.failure == Errc{} ? kEvery : kLater;
+  known.pause = answers(probed) ? kEvery : again ? std::min(2 * known.pause, longest) : kSoon;
   known.probed = probed;
   known.when = ways_.now();
   known.under_way = false;

@@ -43,7 +43,8 @@ class Probes {
   using Ask = std::function<boost::asio::awaitable<Probed>(const Connector&)>;  // always returns, within a bound
   static constexpr std::size_t kAtOnce = 16;
   static constexpr std::chrono::seconds kEvery{300};
-  static constexpr std::chrono::seconds kSoon{15};
+  static constexpr std::chrono::seconds kSoon{15};   // where nobody answers; then twice as long each time, up to
+  static constexpr std::chrono::seconds kLater{60};  // this, or kEvery where a server answers that it cannot
   static constexpr std::chrono::seconds kTurn{1};
 
   struct Ways {
@@ -80,6 +81,7 @@ class Probes {
   Ways ways_;
   std::map<ObjectName, Known> known_;
   std::size_t under_way_ = 0;
+  ObjectName next_{};  // whose turn it is: those who never answer must not keep all others waiting
 };
 
 }  // namespace mintfs::kube

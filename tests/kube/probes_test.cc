@@ -6,6 +6,8 @@
 #include <boost/asio/as_tuple.hpp>
 #include <boost/asio/use_awaitable.hpp>
 
+#include <set>
+
 namespace mintfs::kube {
 namespace {
 
@@ -95,7 +97,16 @@ TEST_F(ProbesTest, AskSoonerWhereNobodyAnsweredYet) {
   said = Probed{.failure = broker::Errc::upstream_unreachable};
   put("c");
   turn();
-  for (const auto wait : {15s, 30s, 60s, 120s, 240s, 300s, 300s}) {
+  for (const auto wait : {15s, 30s, 60s, 60s}) {
+    now += wait - 1s;
+    EXPECT_THAT(turn(), IsEmpty()) << wait.count();
+    now += 1s;
+    EXPECT_THAT(turn(), ElementsAre("c")) << wait.count();
+  }
+  said = Probed{.status = 503, .tried = true};
+  now += 60s;
+  turn();
+  for (const auto wait : {120s, 240s, 300s, 300s}) {
     now += wait - 1s;
     EXPECT_THAT(turn(), IsEmpty()) << wait.count();
     now += 1s;
@@ -134,6 +145,21 @@ TEST_F(ProbesTest, AskAtMostSixteenAtOnce) {
   EXPECT_EQ(probes.under_way(), Probes::kAtOnce);
   gate.cancel();
   EXPECT_EQ(turn().size(), 8u);
+}
+
+TEST_F(ProbesTest, AskTheOthersAlsoWhereMoreThanSixteenNeverAnswer) {
+  for (int i = 10; i < 50; ++i) put("c" + std::to_string(i));
+  said = Probed{.failure = Errc::upstream_timeout};
+  held = true;
+  std::set<std::string> seen;
+  for (int round = 0; round < 3; ++round) {
+    for (const auto& name : turn()) seen.insert(name);
+    gate.cancel();
+    context.restart();
+    context.poll();
+    now += Probes::kEvery;  // all are due again
+  }
+  EXPECT_EQ(seen.size(), 40u);
 }
 
 TEST_F(ProbesTest, AskNobodyWhereAnotherReplicaDoes) {
