@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+import itertools
+import os
 import random
 import socket
 
 import pytest
 
+#: Of several that run the suite together (pytest-xdist) each has ports of its own, and hands out none of them twice
+#: before all were: a server may take its port long after it was told.
+_WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+_EACH, _WORKERS = 2000, 6
+_RANGE = range(20000 + _WORKER % _WORKERS * _EACH, 20000 + (_WORKER % _WORKERS + 1) * _EACH)
+_PORTS = itertools.islice(itertools.cycle(_RANGE), random.randrange(_EACH), None)
+
 
 def free_port(host: str = "127.0.0.1") -> int:
     """A port below the ephemeral range, so that no outgoing connection takes it before its server does."""
     while True:
-        port = random.randint(20000, 32000)
+        port = next(_PORTS)
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
