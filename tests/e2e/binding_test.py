@@ -182,7 +182,7 @@ def test_a_lease_ends_with_its_process(mintfs: Daemon, sleeper: subprocess.Popen
     eventually("it is closed", lambda: mintfs.leases() == [other.id])
     with pytest.raises(OSError):
         bound.gitconfig.read_text()
-    assert [line["reason"] for line in mintfs.audit("close")] == ["process-ended"]
+    assert [line["reason"] for line in mintfs.wait_for_audit("close", 1)] == ["process-ended"]
 
 
 @pytest.mark.parametrize("change", ["kill", "upgrade"])

@@ -64,7 +64,7 @@ def test_a_job_that_fails_leaves_no_lease(mintfs: Daemon, bootstrap: Bootstrap) 
     job = bootstrap("exit 3")
     said, _ = job.communicate(timeout=8 * DEADLINE)
     assert job.returncode == 3, said
-    assert mintfs.leases() == [] and len(mintfs.audit("open")) == 1
+    assert mintfs.leases() == [] and len(mintfs.wait_for_audit("open", 1)) == 1
 
 
 def test_two_jobs_at_once_have_a_lease_each(mintfs: Daemon, bootstrap: Bootstrap, tmp_path: Path) -> None:

@@ -49,7 +49,7 @@ def test_run_serves_a_container_and_nothing_is_left(
     script = f'{_clone(server)}; if touch "{mintfs.mount}/$MINTFS_LEASE/x"; then exit 9; fi; ls -A {mintfs.mount}'
     done = _run(mintfs, MINTFS, "run", "-c", "git", "--via", via, "--podman", "--", *podman_run, podman.ROOTFS,
                 "sh", "-ec", script)  # fmt: skip
-    own = mintfs.audit("open")[-1]["lease"]
+    own = mintfs.wait_for_audit("open", 2)[-1]["lease"]
     assert done.stdout == f"hello\n{own}\n", done.stderr
     assert mintfs.leases() == [other.id]
 

@@ -359,7 +359,7 @@ def test_expiry_and_the_end_of_the_bound_process_erase(mintfs: Daemon, sleeper: 
     eventually("both are gone", lambda: mintfs.leases() == [])
     for lease in (ends, expires):
         assert Helper(mintfs, lease).get(**WEB) == {}
-    closed = {line["lease"]: line["reason"] for line in mintfs.audit("close")}
+    closed = {line["lease"]: line["reason"] for line in mintfs.wait_for_audit("close", 2)}
     assert closed == {ends.id: "process-ended", expires.id: "expired"}
 
 

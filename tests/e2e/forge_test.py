@@ -85,5 +85,5 @@ def test_a_project_is_named_by_its_path_in_one_place_only(
         assert ask(path) == (400, "request-malformed"), path
     assert ask("api/v4/projects/acme%2Fapp/issues", "POST") == (403, "operation-denied")
     assert [each.target for each in upstream.requests] == ["/" + path.replace("%2F", "%2f") for path in good]
-    audit = [line for line in mintfs.audit("redeem") if line["connector"] == "default/forge"]
+    audit = [line for line in mintfs.wait_for_audit("redeem", 2) if line["connector"] == "default/forge"]
     assert [line["repository"] for line in audit] == ["acme/app", "acme/team/app"]

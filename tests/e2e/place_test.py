@@ -44,7 +44,7 @@ def test_a_lease_names_only_urls_that_the_configuration_gives_out(
         lease = mintfs.open_lease("--proxy-url", url)
         assert f'[credential "{url.lower().rstrip("/").replace(":80/", "/")}"]' in lease.gitconfig.read_text(), url
         mintfs.close_lease(lease)
-    opened = len(mintfs.audit("open"))
+    opened = len(mintfs.wait_for_audit("open", 4))
     for url in ("http://evil.example", f"https://127.0.0.2:{port}", f"http://127.0.0.3:{port}", "http://mint.example",
                 "http://mint.example/git/x", "http://mint.example/gi", "http://mint.example.evil/git",
                 f"http://localhost:{port}"):  # fmt: skip

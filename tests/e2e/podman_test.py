@@ -147,6 +147,6 @@ def test_a_token_is_no_good_in_another_container(
     url = f"{server.url}/acme/app.git"
     said = second.run("env", "GIT_CONFIG_GLOBAL=/tmp/stolen", "git", "ls-remote", url, check=False)
     assert said.returncode != 0 and ("token-origin" in said.stderr or "403" in said.stderr), said.stderr
-    assert [line["reason"] for line in mintfs.audit("refuse")] == ["token-origin"]
+    assert [line["reason"] for line in mintfs.wait_for_audit("refuse", 1)] == ["token-origin"]
     assert second.run("ls", mintfs.mount, check=False).returncode != 0, "nothing of any view is there"
     _clones(first, server)

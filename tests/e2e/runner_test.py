@@ -335,7 +335,7 @@ def test_gitlab_closes_what_a_killed_job_has_left_in_its_place(
     (left,) = mintfs.leases()
     runner.env["CI_JOB_ID"] = "101"
     assert runner.step(_clone(server)).stdout == "hello\n"
-    assert mintfs.leases() == [] and left in [line["lease"] for line in mintfs.audit("close")]
+    assert mintfs.leases() == [] and left in [line["lease"] for line in mintfs.wait_for_audit("close", 2)]
 
 
 def test_gitlab_serves_every_part_of_a_job_that_names_a_file(
@@ -358,7 +358,7 @@ def test_gitlab_joins_its_lease_in_the_script(mintfs: Daemon, new: NewRunner) ->
     assert runner.start() == 0
     (lease,) = mintfs.leases()
     assert runner.step('echo "$MINTFS_LEASE"').stdout.strip() == lease
-    assert len(mintfs.audit("open")) == 1
+    assert len(mintfs.wait_for_audit("open", 1)) == 1
 
 
 @pytest.mark.parametrize("kind", [kind for kind in _RUNNERS if not issubclass(kind, Drone)])
@@ -373,7 +373,7 @@ def test_the_options_may_choose_another_way_for_all_steps(
         runner.worker.run("export GIT_CONFIG_NOSYSTEM=0")
     assert runner.start() == 0
     done = runner.step(f'echo "${{GIT_CONFIG_COUNT-none}} $GIT_CONFIG_SYSTEM" && {_clone(server)}')
-    (lease,) = {line["lease"] for line in mintfs.audit("open")}
+    (lease,) = {line["lease"] for line in mintfs.wait_for_audit("open", 1)}
     assert done.stdout == f"none {mintfs.mount / lease}/.gitconfig\nhello\n", done.stderr
 
 

@@ -220,8 +220,15 @@ class Daemon:
         return self.log_file.read_text(errors="replace") if self.log_file.exists() else ""
 
     def audit(self, event: str | None = None) -> list[dict[str, str]]:
-        lines = [json.loads(line) for line in (self.state / "audit.log").read_text().splitlines()]
+        """What is written down by now: a line follows its act soon, and is not whole while it is being written."""
+        whole, _, _ = (self.state / "audit.log").read_text().rpartition("\n")
+        lines = [json.loads(line) for line in whole.splitlines()]
         return [line for line in lines if event in (None, line["event"])]
+
+    def wait_for_audit(self, event: str, count: int) -> list[dict[str, str]]:
+        """The lines of this event, when there are so many; a line that should not be there is not waited for."""
+        return eventually(f"{count} lines of {event} are written",
+                          lambda: len(lines := self.audit(event)) >= count and lines)  # fmt: skip
 
     # --- use ---------------------------------------------------------------------------------------
 
