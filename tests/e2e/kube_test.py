@@ -15,6 +15,7 @@ import pytest
 from support.api_server import CONNECTORS, OURS, SECRETS, ApiServer, Raw, Refusal, Silence, token_file
 from support.mintfs import BUILD
 from support.tls import Authority
+from support.waiting import DEADLINE
 
 PROBE = BUILD / "tests/kube/kube_probe"
 
@@ -34,7 +35,7 @@ class Probe:
             self._lines.put(line.rstrip("\n"))
 
     def next(self) -> str:
-        return self._lines.get(timeout=30)
+        return self._lines.get(timeout=DEADLINE)
 
     def until(self, line: str) -> list[str]:
         """Lines up to the first that begins so."""
