@@ -170,7 +170,8 @@ def test_a_lease_is_renewed_for_its_own_pod_on_its_own_node(start: Start, api: A
         return answer.status, answer.body.get("reason", "")
 
     def end() -> str:
-        (held,) = api.objects(LEASES)
+        held = api.get(LEASES, lease["id"], "team-a")
+        assert held
         return str(held["spec"]["expires"])
 
     before = end()
@@ -187,7 +188,10 @@ def test_a_lease_is_renewed_for_its_own_pod_on_its_own_node(start: Start, api: A
     assert end() == before
     eventually("any replica renews it", lambda: renew(second, Pod().token) == (200, ""))
     assert end() > before
+    later = opened(second, other)  # changes are heard of in their order
+    eventually("the first has heard of it", lambda: fetch(first, mint(later, "team-a/github"))[0] == 200)
     assert renew(first, Pod().token, ttl=1) == (200, "") and end() > before, "it is never made shorter"
+    assert second.ask("DELETE", f"/v1/leases/{later['id']}").status == 204
     api.delete(LEASES, lease["id"], "team-a")
     eventually("one that is gone does not come back", lambda: renew(first, Pod().token) == (404, "lease-closed"))
     assert api.objects(LEASES) == []

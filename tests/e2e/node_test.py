@@ -193,6 +193,7 @@ def test_a_node_that_was_killed_goes_on_minting_also_while_the_gateways_are_away
     world = start()
     pod = world.pod().publish()
     mount, before = pod.mount(), pod.gitconfig.read_text()
+    eventually("the other has heard of the lease", lambda: world.ask(1, token_in(before))[0] == 200)
     world.gateways[0].kill()  # whom it asks
     world.node.wait_for_successor_of(world.node.kill_served())
     after = pod.gitconfig.read_text()
