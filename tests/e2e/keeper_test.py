@@ -204,7 +204,7 @@ def test_a_daemon_that_cannot_start_is_tried_again_ever_later_until_it_can(kept:
     waits = r"is started again in (\d+) ms"
     eventually("it was tried four times", lambda: len(re.findall(waits, kept.log())) >= 4)
     assert reader.poll() is None, "the reader waits"
-    kept.config.write_text(good)
+    kept.write_config(good)
     assert "Authorization" in reader.communicate(timeout=DEADLINE)[0]
     assert kept.pid != pid
     pauses = [int(each) for each in re.findall(waits, kept.log())]
@@ -292,7 +292,7 @@ def test_a_newer_keeper_takes_over_from_one_whose_daemon_cannot_start(
     kept.config.write_text("nonsense\n")
     kept.kill_served()
     eventually("it fails", lambda: kept.log().count("is started again") >= 5)
-    kept.config.write_text(good)
+    kept.write_config(good)
     old, new = kept.process, start_keeper()
     assert old and old.wait(DEADLINE) == 0 and new.poll() is None
     assert "Authorization" in lease.gitconfig.read_text()

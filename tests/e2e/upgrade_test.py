@@ -374,7 +374,7 @@ def test_the_keeper_has_what_the_old_one_serves_after_a_new_one_has_crashed(
         copied.kill_served()
         eventually("nobody serves", lambda: "is started again in 100 ms" in copied.log())
         connect(copied.port).close()  # and yet callers wait
-        copied.config.write_text(config)
+        copied.write_config(config)
         assert copied.wait_for_successor_of(pid)
         assert os.pread(handle.fileno(), 1 << 16, 0) == whole
     _assert_serves(copied, job, server, "after")

@@ -101,7 +101,13 @@ class Daemon:
         }
         for name, section in sections.items():
             document[name] = {**document.get(name, {}), **section}
-        self.config.write_text(toml.dump({**document, "connector": list(connectors)}))
+        self.write_config(toml.dump({**document, "connector": list(connectors)}))
+
+    def write_config(self, text: str) -> None:
+        """At once: an empty one is good as well, and a mintfsd may be starting at this moment."""
+        new = self.config.with_suffix(".new")
+        new.write_text(text)
+        new.replace(self.config)
 
     # --- life --------------------------------------------------------------------------------------
 
