@@ -31,15 +31,40 @@ def running(
     return start_mintfs(connector("git", server.url, password), keeper=request.param == "kept")
 
 
+@pytest.fixture
+def replaceable(tmp_path: Path) -> Path:
+    """A copy of the program, which a test may replace."""
+    copy = tmp_path / "bin/mintfsd"
+    copy.parent.mkdir()
+    shutil.copy(MINTFSD, copy)
+    return copy
+
+
+@pytest.fixture(params=["alone", "kept"])
+def copied(
+    server: GitServer, password: Path, start_mintfs: Callable[..., Daemon], replaceable: Path, request: pytest.FixtureRequest
+) -> Daemon:
+    """Runs from a copy."""
+    return start_mintfs(connector("git", server.url, password), keeper=request.param == "kept", program=replaceable)
+
+
+def _replace(program: Path, content: bytes) -> None:
+    new = program.with_name("new")
+    new.write_bytes(content)
+    new.chmod(0o755)
+    new.replace(program)  # as a package does it
+
+
 @pytest.fixture(params=["alone", "kept"])
 def gated(
     start_server: Callable[..., GitServer], gate: Gate, password: Path, start_mintfs: Callable[..., Daemon],
-    request: pytest.FixtureRequest,
+    replaceable: Path, request: pytest.FixtureRequest,
 ) -> tuple[Daemon, GitServer]:  # fmt: skip
+    """Runs from a copy, too; its server holds a large clone back."""
     server = start_server(gate=gate)
     server.create("acme/large", {"blob": os.urandom(4 << 20)})
     server.create("acme/app", {"hello.txt": "hello\n"})
-    return start_mintfs(connector("git", server.url, password), keeper=request.param == "kept"), server
+    return start_mintfs(connector("git", server.url, password), keeper=request.param == "kept", program=replaceable), server
 
 
 def _has_ended(pid: int) -> bool:
@@ -210,33 +235,41 @@ def test_a_lease_that_the_new_one_closes_cuts_the_transfer_in_the_old_one(
 # --- signals in its middle ---------------------------------------------------------------------------
 
 
-def _wait_for_a_new_one(mintfs: Daemon) -> None:
-    """Returns when it was started: its trial is then still to end."""
-    before = 1 + (mintfs.keeper_socket is not None)
-    eventually("a new one was started", lambda: len(mintfs.processes()) > before)
+@pytest.fixture
+def start_gate(tmp_path: Path) -> Iterator[Gate]:
+    gate = Gate(tmp_path / "start")
+    yield gate
+    gate.open()
+
+
+def _begin_upgrade(mintfs: Daemon, gate: Gate) -> None:
+    """Returns when the new one was started, which goes on when the gate is opened."""
+    _replace(mintfs.program, f'#!/bin/sh\ncat "{gate.path}"\nexec "{MINTFSD}" "$@"\n'.encode())
+    mintfs.signal(signal.SIGUSR2)
+    gate.wait()
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_to_end_during_an_upgrade_ends_it_all(running: Daemon, number: int) -> None:
-    running.signal(signal.SIGUSR2)
-    _wait_for_a_new_one(running)
-    running.signal(number)
-    assert running.process
-    assert running.process.wait(DEADLINE) == 0
-    eventually("no mintfsd is left", lambda: not running.processes())
-    assert not os.path.ismount(running.mount)
+def test_a_signal_to_end_during_an_upgrade_ends_it_all(copied: Daemon, start_gate: Gate, number: int) -> None:
+    _begin_upgrade(copied, start_gate)
+    copied.signal(number)
+    start_gate.open()
+    assert copied.process
+    assert copied.process.wait(DEADLINE) == 0
+    eventually("no mintfsd is left", lambda: not copied.processes())
+    assert not os.path.ismount(copied.mount) and "terminate" not in copied.log()
 
 
 def test_a_signal_to_end_during_an_upgrade_waits_for_the_clone_of_the_old_one(
-    gated: tuple[Daemon, GitServer], gate: Gate, new_job: Callable[..., Job]
+    gated: tuple[Daemon, GitServer], gate: Gate, start_gate: Gate, new_job: Callable[..., Job]
 ) -> None:
     mintfs, server = gated
     job, old = new_job(mintfs.open_lease()), mintfs.pid
     clone = job.start("git", "clone", "--quiet", f"{server.url}/acme/large.git", job.home / "large")
     gate.wait()
-    mintfs.signal(signal.SIGUSR2)
-    _wait_for_a_new_one(mintfs)
+    _begin_upgrade(mintfs, start_gate)
     mintfs.signal(signal.SIGTERM)
+    start_gate.open()
     eventually("the new one ends", lambda: mintfs.processes() == [old])
     gate.open()
     said, _ = clone.communicate(timeout=DEADLINE)
@@ -245,49 +278,34 @@ def test_a_signal_to_end_during_an_upgrade_waits_for_the_clone_of_the_old_one(
     assert not os.path.ismount(mintfs.mount) and "terminate" not in mintfs.log()
 
 
+@pytest.mark.parametrize("copied", ["kept"], indirect=True)
 def test_an_old_one_that_is_killed_during_the_trial_leaves_the_new_one_to_the_keeper(
-    kept: Daemon, server: GitServer, new_job: Callable[..., Job]
+    copied: Daemon, server: GitServer, new_job: Callable[..., Job]
 ) -> None:
-    job, old = new_job(kept.open_lease()), kept.pid
-    kept.signal(signal.SIGUSR2)
-    new = kept.wait_for_successor_of(old)
-    os.kill(old, signal.SIGKILL)
-    _assert_serves(kept, job, server, "after")
-    assert kept.pid == new
-    kept.wait_for_successor_of(kept.kill_served())
-    _assert_serves(kept, job, server, "later")
-    assert kept.stop() == 0
-    assert not os.path.ismount(kept.mount)
+    good, job, old = copied.program.read_bytes(), new_job(copied.open_lease()), copied.pid
+    _replace(copied.program, _strikes(copied, "KILL", whom="os.getppid()"))
+    copied.signal(signal.SIGUSR2)
+    new = copied.wait_for_successor_of(old)
+    eventually("the old one was killed", lambda: _has_ended(old))
+    assert "serves from now on" not in copied.log(), "its trial was over"
+    _replace(copied.program, good)
+    _assert_serves(copied, job, server, "after")
+    assert copied.pid == new
+    copied.wait_for_successor_of(copied.kill_served())
+    _assert_serves(copied, job, server, "later")
+    assert copied.stop() == 0
+    assert not os.path.ismount(copied.mount)
 
 
 # --- an upgrade that fails ---------------------------------------------------------------------------
 
 
-@pytest.fixture(params=["alone", "kept"])
-def copied(
-    server: GitServer, password: Path, start_mintfs: Callable[..., Daemon], tmp_path: Path,
-    request: pytest.FixtureRequest,
-) -> Iterator[Daemon]:  # fmt: skip
-    """Runs from a copy of the program, which a test may replace."""
-    program = tmp_path / "bin/mintfsd"
-    program.parent.mkdir()
-    shutil.copy(MINTFSD, program)
-    yield start_mintfs(connector("git", server.url, password), keeper=request.param == "kept", program=program)
-
-
-def _replace(program: Path, content: bytes) -> None:
-    new = program.with_name("new")
-    new.write_bytes(content)
-    new.chmod(0o755)
-    new.replace(program)  # as a package does it
-
-
-#: Waits until the control socket is answered by the process that it becomes, and kills that.
+#: Waits until the control socket is answered by the process that it becomes, and kills that, or its predecessor.
 # It strikes within the second of the trial, also on a machine that is busy: nothing is started for each look.
-_CRASH = """\
+_STRIKER = """\
 #!/usr/bin/python3 -IS
 import os, re, signal, socket, sys
-self = os.getpid()
+self, victim = os.getpid(), {whom}
 if os.fork() == 0:
     os.closerange(3, 256)
     said = b""
@@ -301,10 +319,15 @@ if os.fork() == 0:
         except OSError:
             pass
     if os.getppid() == self:
-        os.kill(self, signal.SIG{signal})
+        os.kill(victim, signal.SIG{signal})
     os._exit(0)
 os.execv("{real}", ["{real}", *sys.argv[1:]])
 """
+
+
+def _strikes(mintfs: Daemon, name: str, whom: str = "os.getpid()") -> bytes:
+    return _STRIKER.format(control=mintfs.control, real=MINTFSD, signal=name, whom=whom).encode()
+
 
 BAD_PROGRAMS: dict[str, Callable[[Daemon], bytes | None]] = {
     "not there": lambda _: None,
@@ -316,10 +339,10 @@ BAD_PROGRAMS: dict[str, Callable[[Daemon], bytes | None]] = {
     "ends with 1": lambda _: b"#!/bin/sh\nexit 1\n",
     "ends with 0": lambda _: b"#!/bin/sh\nexit 0\n",
     "says nonsense": lambda _: b"#!/usr/bin/python3\nimport os, socket\nsocket.socket(fileno=2 + int(os.environ['LISTEN_FDS'])).send(b'nonsense')\n",
-    "killed when it serves": lambda mintfs: _CRASH.format(control=mintfs.control, real=MINTFSD, signal="KILL").encode(),
+    "killed when it serves": lambda mintfs: _strikes(mintfs, "KILL"),
     # Not SEGV, of which a sanitizer would tell.
-    "crashes when it serves": lambda mintfs: _CRASH.format(control=mintfs.control, real=MINTFSD, signal="TRAP").encode(),
-    "ends when it serves": lambda mintfs: _CRASH.format(control=mintfs.control, real=MINTFSD, signal="TERM").encode(),
+    "crashes when it serves": lambda mintfs: _strikes(mintfs, "TRAP"),
+    "ends when it serves": lambda mintfs: _strikes(mintfs, "TERM"),
 }
 
 
