@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import pwd
@@ -81,6 +82,17 @@ def keyring(home: Path, tmp_path: Path) -> Iterator[dict[str, str]]:
         yield {**variables, "DBUS_SESSION_BUS_ADDRESS": address}
     finally:
         session.communicate(timeout=DEADLINE)
+        # A moment after the bus, and it takes its files away then, as we do.
+        eventually("the keyring's daemon has ended", lambda: not _runs(tmp_path / "bin/gnome-keyring-daemon"))
+
+
+def _runs(program: Path) -> bool:
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            with contextlib.suppress(OSError):
+                if (entry / "exe").readlink() == program:
+                    return True
+    return False
 
 
 _RECORDER = """#!/usr/bin/python3
