@@ -104,7 +104,9 @@ def test_a_command_killed_with_sigkill_ends_the_lease(idle: Daemon) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_a_signal_to_run_reaches_the_command_and_the_lease_ends(idle: Daemon, number: signal.Signals) -> None:
-    process, _ = _running(idle, f"trap 'echo told; exit 7' {number.name[3:]}; echo ready; read line")
+    # A shell that gets it just before it reads goes on to read; one that waits is woken all the same.
+    trap = f"trap 'echo told; kill $!; exit 7' {number.name[3:]}"
+    process, _ = _running(idle, f"sleep 600 >/dev/null & {trap}; echo ready; wait")
     process.send_signal(number)
     assert process.wait(DEADLINE) == 7
     assert process.stdout and process.stdout.read() == "told\n"
