@@ -10,6 +10,7 @@
 
 #include <algorithm>
 #include <exception>
+#include <iterator>
 #include <utility>
 
 namespace mintfs::broker {
@@ -119,6 +120,11 @@ Result<void> HelperStores::hand_over(const Lease& from, const Lease& to) {
   }
   if (const auto written = records_.write(record); !written) return written;
   records_.remove(from.id);
+  // Who is storing meanwhile does so at the same place, and is waited for at the other's end.
+  if (const auto moved = writers_.extract(from.id); !moved.empty()) {
+    auto& writers = writers_[to.id];
+    std::copy_if(moved.mapped().begin(), moved.mapped().end(), std::back_inserter(writers), is_alive);
+  }
   return {};
 }
 

@@ -293,8 +293,11 @@ def test_a_helper_that_hangs_holds_up_nobody(
     eventually("it is stopped", lambda: "failed to erase" in machine.log())
 
 
-def test_a_step_that_is_storing_when_the_lease_ends_leaves_nothing(machine: Daemon, tmp_path: Path, home: Path) -> None:
-    """The helper is slow: all was erased before it has stored."""
+@pytest.mark.parametrize("handed_over", [False, True])
+def test_a_step_that_is_storing_when_the_lease_ends_leaves_nothing(
+    machine: Daemon, tmp_path: Path, home: Path, handed_over: bool
+) -> None:
+    """The helper is slow: all was erased before it has stored. So where its lease has handed all to the job's meanwhile."""
     slow = tmp_path / "slow"
     slow.write_text(f'#!/bin/sh\n[ "$1" != store ] || {{ touch "$HOME/storing"; while [ ! -e "$HOME/go" ]; do sleep 0.05; done; }}\n'
                     f'exec {tmp_path / "credential-recorder"} "$1"\n')  # fmt: skip
@@ -303,13 +306,18 @@ def test_a_step_that_is_storing_when_the_lease_ends_leaves_nothing(machine: Daem
     recorder.write_text(_RECORDER)
     recorder.chmod(0o755)
     session = Session(home, str(slow))
-    job = _open(machine, session)
+    job, last = _open(machine, session), _open(machine, session)
     with subprocess.Popen([*as_user(USER_ID), str(HELPER), "store"], stdin=subprocess.PIPE, env=job.environment(), cwd="/") as step:
         assert step.stdin
         step.stdin.write(lines(**WEB, **LOGIN).encode())
         step.stdin.close()
         eventually("it is about to store", (home / "storing").exists)
+        if handed_over:
+            assert job.lease and last.lease
+            status, answer = machine.control_api("POST", f"/v1/leases/{job.lease.id}/credentials/hand-over", {"to": last.lease.id})
+            assert status == 204, answer
         _close(job)
+        _close(last)
         eventually("all is erased", (home / "kept").exists)  # which the helper makes at the end of that
         (home / "go").touch()
         assert step.wait(DEADLINE) == 0
