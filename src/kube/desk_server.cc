@@ -97,6 +97,21 @@ struct DeskServer::Session {
   Session(tcp::socket socket, asio::ssl::context& tls) : stream(beast::tcp_stream(std::move(socket)), tls) {}
   asio::ssl::stream<beast::tcp_stream> stream;
   beast::basic_flat_buffer<broker::WipingAllocator<char>> buffer{kMaxHead + LeaseDesk::kMaxBody};
+  bool asks = false;   // a whole call is being answered
+  bool ended = false;  // by make_room()
+};
+
+class DeskServer::Admitted {
+ public:
+  Admitted(std::shared_ptr<Sessions> all, Session& session)
+      : all_(std::move(all)), place_(all_->insert(all_->end(), &session)) {}
+  ~Admitted() { all_->erase(place_); }
+  Admitted(const Admitted&) = delete;
+  Admitted& operator=(const Admitted&) = delete;
+
+ private:
+  std::shared_ptr<Sessions> all_;
+  Sessions::iterator place_;
 };
 
 DeskServer::DeskServer(asio::io_context& context, LeaseDesk& desk, Settings settings)
@@ -135,22 +150,27 @@ asio::awaitable<void> DeskServer::accept() {
     if (error) {
       asio::steady_timer timer(context_, kOutOfDescriptors);
       co_await timer.async_wait(kTuple);
-    } else if (*open_ < settings_.connections) {
+    } else if (open_->size() < settings_.connections || make_room()) {
       asio::co_spawn(context_, serve(std::move(socket)), asio::detached);
     }
   }
 }
 
+bool DeskServer::make_room() {
+  const auto waits = [](const Session* each) { return !each->asks && !each->ended; };
+  const auto oldest = std::find_if(open_->begin(), open_->end(), waits);
+  if (oldest == open_->end()) return false;
+  (*oldest)->ended = true;
+  (*oldest)->stream.next_layer().close();
+  return true;
+}
+
 asio::awaitable<void> DeskServer::serve(tcp::socket socket) {
-  struct Counted {
-    explicit Counted(std::shared_ptr<std::size_t> open) : open_(std::move(open)) { ++*open_; }
-    ~Counted() { --*open_; }
-    std::shared_ptr<std::size_t> open_;
-  } counted(open_);
   const auto session = std::make_unique<Session>(std::move(socket), *tls_);
+  const Admitted admitted(open_, *session);
   session->stream.next_layer().expires_after(settings_.call);
   const auto [error] = co_await session->stream.async_handshake(asio::ssl::stream_base::server, kTuple);
-  if (error) co_return;
+  if (error || session->ended) co_return;
   while (co_await exchange(*session)) session->stream.next_layer().expires_after(settings_.idle);
 }
 
@@ -160,9 +180,11 @@ asio::awaitable<bool> DeskServer::exchange(Session& session) {
   parser.header_limit(kMaxHead);
   parser.body_limit(LeaseDesk::kMaxBody);
   const auto [unread, head] = co_await http::async_read_header(session.stream, session.buffer, parser, kTuple);
-  if (unread) co_return false;
+  if (unread || session.ended) co_return false;
   session.stream.next_layer().expires_after(settings_.call);
   const auto [cut, rest] = co_await http::async_read(session.stream, session.buffer, parser, kTuple);
+  if (session.ended) co_return false;
+  session.asks = true;
   auto& request = parser.get();
   DeskAnswer answer;
   constexpr std::string_view kBearer = "Bearer ";
@@ -195,6 +217,7 @@ asio::awaitable<bool> DeskServer::exchange(Session& session) {
   session.stream.next_layer().expires_after(settings_.call);
   const auto [unsent, size] =
       co_await asio::async_write(session.stream, asio::buffer(text.reveal().data(), text.size()), kTuple);
+  session.asks = false;
   co_return keep && !unsent;
 }
 

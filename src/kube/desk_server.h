@@ -5,7 +5,8 @@
 //   DELETE /v1/leases/{id}         LeaseDesk::close
 //
 // Everything a caller controls is bounded: connections, the sizes of head and body, the time for a call and
-// between calls. Of the context's thread; destroyed after the context was run for the last time.
+// between calls. Any pod of the cluster may connect: where there is no room, who has waited longest without a call
+// makes it. Of the context's thread; destroyed after the context was run for the last time.
 #pragma once
 
 #include "kube/lease_desk.h"
@@ -21,6 +22,7 @@
 #include <cstddef>
 #include <filesystem>
 #include <functional>
+#include <list>
 #include <memory>
 #include <string>
 
@@ -49,6 +51,9 @@ class DeskServer {
 
  private:
   struct Session;
+  using Sessions = std::list<Session*>;  // the oldest is in front
+  class Admitted;
+  bool make_room();
   boost::asio::awaitable<void> accept();
   boost::asio::awaitable<void> serve(boost::asio::ip::tcp::socket socket);
   boost::asio::awaitable<bool> exchange(Session& session);
@@ -59,7 +64,7 @@ class DeskServer {
   boost::asio::ip::tcp::acceptor acceptor_;
   std::unique_ptr<boost::asio::ssl::context> tls_;
   broker::FileVersion used_;
-  std::shared_ptr<std::size_t> open_ = std::make_shared<std::size_t>(0);  // what is left ends with the context
+  std::shared_ptr<Sessions> open_ = std::make_shared<Sessions>();  // what is left ends with the context
 };
 
 }  // namespace mintfs::kube

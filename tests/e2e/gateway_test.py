@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
+import socket
+import ssl
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -225,6 +228,24 @@ def test_only_the_node_daemon_is_answered(start: Start, api: ApiServer, bearer: 
     answer = gateway.ask("POST", "/v1/leases", {"token": "token-of-job-1", "connectors": ["team-a/github"]}, bearer)
     assert (answer.status, answer.body["reason"]) == (403, "caller-denied")
     assert api.objects(LEASES) == []
+
+
+def test_strangers_cannot_keep_the_nodes_out(start: Start, authority: Authority) -> None:
+    """Any pod may connect: those who say nothing, who greet and say nothing, and who ask again and again."""
+    gateway = start()
+    trust = ssl.create_default_context(cafile=str(authority.certificate))
+    trust.check_hostname = False
+    with contextlib.ExitStack() as strangers:
+        for number in range(300):
+            stranger = strangers.enter_context(socket.create_connection(("127.0.0.1", gateway.desk_port), timeout=60))
+            if number % 8 == 0:
+                spoken = strangers.enter_context(trust.wrap_socket(stranger))
+                if number % 16 == 0:
+                    spoken.sendall(b"POST /v1/leases HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}")
+                    assert spoken.recv(64).startswith(b"HTTP/1.1 403")
+        lease = opened(gateway)
+        answer = gateway.ask("DELETE", f"/v1/leases/{lease['id']}")
+        assert answer.status == 204
 
 
 @pytest.mark.parametrize(
