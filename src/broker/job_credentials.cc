@@ -13,6 +13,14 @@ std::size_t size_of(const JobCredential& credential) {
   return size_of(credential.password) + size_of(credential.credential) + size_of(credential.refresh_token);
 }
 
+// What is kept beside the secrets: long paths and names of users fill memory as well.
+std::size_t size_of(const CredentialPattern& where, const std::string& authtype) {
+  std::size_t sum = authtype.size();
+  for (const auto* text : {&where.protocol, &where.host, &where.path, &where.username})
+    if (*text) sum += (*text)->size();
+  return sum;
+}
+
 }  // namespace
 
 std::size_t JobCredentials::Entry::bytes() const {
@@ -105,14 +113,18 @@ Result<void> JobCredentials::put(Vaults& vaults, const Lease& lease, const std::
       return matches(each.where, entry.where, lease.exact_protocol);
     });
   };
-  std::size_t entries = added.size(), bytes = 0, more = 0;
-  for (const JobCredential& each : added) more += size_of(each);
+  std::size_t entries = added.size(), bytes = 0, more = 0, places = 0;
+  for (const JobCredential& each : added) {
+    more += size_of(each);
+    places += size_of(each.where, each.authtype);
+  }
   for (const Entry& entry : vault.entries) {
     if (is_replaced(entry)) continue;
     ++entries;
     bytes += entry.bytes();
+    places += size_of(entry.where, entry.authtype);
   }
-  if (entries > kMaxEntries || bytes + more > kMaxBytes) return Errc::too_many;
+  if (entries > kMaxEntries || bytes + more > kMaxBytes || places > kMaxBytes) return Errc::too_many;
   if (auto room = make_room(vaults, vault, vault.used + more); !room) return room;
   vault.remove(is_replaced);
   for (const JobCredential& each : added) vault.append(each);

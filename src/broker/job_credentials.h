@@ -26,7 +26,7 @@ namespace mintfs::broker {
 class JobCredentials final : public LeaseObserver {
  public:
   static constexpr std::size_t kMaxEntries = 64;               // of a lease
-  static constexpr std::size_t kMaxBytes = 64 * 1024;          // of their secrets
+  static constexpr std::size_t kMaxBytes = 64 * 1024;          // of their secrets, and of what says whose they are
   static constexpr std::size_t kMaxPerUser = 2 * 1024 * 1024;  // locked for all leases of one user
 
   explicit JobCredentials(const Clock& clock) : clock_(clock) {}

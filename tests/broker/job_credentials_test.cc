@@ -113,6 +113,20 @@ TEST_F(JobCredentialsTest, AreBoundedInBytesAndOneThatDoesNotFitReplacesNothing)
   EXPECT_EQ(find(lease, at("a.example")).front(), 'x');
 }
 
+TEST_F(JobCredentialsTest, AreBoundedInTheBytesOfWhatSaysWhoseTheyAre) {
+  const auto with_path = [](std::size_t number) {
+    CredentialPattern where = at(std::to_string(number) + ".example");
+    where.path = std::string(kMaxCredentialText, 'p');
+    return with(std::move(where), "x");
+  };
+  constexpr std::size_t kFit = JobCredentials::kMaxBytes / kMaxCredentialText - 1;
+  for (std::size_t i = 0; i < kFit; ++i) ASSERT_TRUE(credentials.store(*lease, with_path(i)));
+  EXPECT_EQ(credentials.store(*lease, with_path(kFit)).error(), Errc::too_many);
+  EXPECT_TRUE(credentials.store(*lease, with_path(0))) << "in place of another";
+  EXPECT_TRUE(credentials.store(*lease, with(at("short.example"), "x")));
+  EXPECT_EQ(credentials.count(), kFit + 1);
+}
+
 TEST_F(JobCredentialsTest, OfOneUserLeaveRoomForOthers) {
   const std::string large(JobCredentials::kMaxBytes, 'x');
   Errc error{};
