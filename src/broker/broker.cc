@@ -2,6 +2,7 @@
 
 #include "broker/claims.h"
 #include "broker/encoding.h"
+#include "broker/process_watch.h"
 
 #include <algorithm>
 #include <array>
@@ -270,7 +271,9 @@ Result<LeasePtr> Broker::use_lease(const Caller& caller, std::string_view id, bo
   LeasePtr lease = leases_.find(id);
   if (!lease || lease->expires <= clock_.now()) return Errc::lease_closed;
   if (caller.uid != lease->uid && !(or_administrator && is_administrator(caller.uid))) return Errc::lease_closed;
-  if (lease->cgroup && !is_in(caller.pid, *lease->cgroup)) return Errc::lease_denied;
+  // Who holds a connection may have it from a process that has ended: then its number can be anybody's by now.
+  if (lease->cgroup && !(is_in(caller.pid, *lease->cgroup) && process_start_time(caller.pid) == caller.started))
+    return Errc::lease_denied;
   return lease;
 }
 

@@ -1,5 +1,7 @@
 #include "broker/http_server.h"
 
+#include "broker/process_watch.h"
+
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/detached.hpp>
 #include <boost/asio/redirect_error.hpp>
@@ -45,7 +47,11 @@ std::optional<Caller> peer_of(int socket) {
   ucred credentials{};
   socklen_t size = sizeof credentials;
   if (::getsockopt(socket, SOL_SOCKET, SO_PEERCRED, &credentials, &size) != 0) return std::nullopt;
-  Caller caller{.uid = credentials.uid, .gid = credentials.gid, .groups = {}, .pid = credentials.pid};
+  Caller caller{.uid = credentials.uid,
+                .gid = credentials.gid,
+                .groups = {},
+                .pid = credentials.pid,
+                .started = credentials.pid == 0 ? 0 : process_start_time(credentials.pid)};
   size = 0;  // asks for the size: ERANGE fills it in
   if (::getsockopt(socket, SOL_SOCKET, SO_PEERGROUPS, nullptr, &size) != 0 && errno != ERANGE) return std::nullopt;
   caller.groups.resize(size / sizeof(gid_t));

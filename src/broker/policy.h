@@ -103,6 +103,7 @@ struct Caller {
   gid_t gid = 0;
   std::vector<gid_t> groups{};  // supplementary
   pid_t pid = 0;                // 0 where it is not visible in our pid namespace
+  std::uint64_t started = 0;    // when that process did, as process_watch.h tells: its number is given again
 };
 
 // Root and the daemon's own user always may.

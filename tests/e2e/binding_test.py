@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import socket
 import subprocess
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -112,6 +114,48 @@ def test_a_handle_that_was_opened_inside_is_read_by_who_holds_it(mintfs: Daemon,
     read = 'exec 3<"$1"; echo $$ >"$2/cgroup.procs"; cat <&3; cat "$1"'
     done = group.run("sh", "-c", read, "sh", lease.gitconfig, unified())
     assert done.stdout.count("extraHeader = Authorization") == 1 and "Permission denied" in done.stderr
+
+
+def _take_number(pid: int, group: Group) -> subprocess.Popen[bytes] | None:
+    """A process of the group with this number; nothing where another was quicker."""
+    Path("/proc/sys/kernel/ns_last_pid").write_text(str(pid - 1))
+    process = subprocess.Popen(group.command("sleep", "600"))
+    if process.pid == pid:
+        return process
+    process.kill()
+    process.wait()
+    return None
+
+
+def test_a_number_that_is_another_processs_by_now_admits_nobody_to_what_is_stored(mintfs: Daemon, group: Group) -> None:
+    """Who connected has ended and left the connection to its parent, and a process of the group has got its number."""
+    if not os.access("/proc/sys/kernel/ns_last_pid", os.W_OK):
+        pytest.skip("the next process's number cannot be chosen")
+    lease = _open_in(group, mintfs, "--cgroup", "self")
+    target, asked = f"/v1/leases/{lease.id}/credentials/get", json.dumps({"protocol": "http", "host": mintfs.url.removeprefix("http://")})
+    inside = group.run("curl", "-s", "--unix-socket", mintfs.control, "--json", asked, f"http://mintfs{target}")
+    assert "password" in inside.stdout, inside
+    for _ in range(100):
+        with socket.socket(socket.AF_UNIX) as connection:
+            child = os.fork()
+            if child == 0:
+                connection.connect(str(mintfs.control))
+                os._exit(0)
+            os.waitpid(child, 0)
+            assert mintfs.control_api("GET", "/v1/status")[0] == 200, "whoever connects later was taken, so the former was"
+            process = _take_number(child, group)
+            if process is None:
+                continue
+            try:
+                connection.settimeout(DEADLINE)
+                connection.sendall(f"POST {target} HTTP/1.1\r\nHost: m\r\nContent-Length: {len(asked)}\r\n\r\n{asked}".encode())
+                answer = connection.recv(65536)
+            finally:
+                process.kill()
+                process.wait()
+            assert answer.startswith(b"HTTP/1.1 403 ") and b"password" not in answer
+            return
+    pytest.fail("the number was never free")
 
 
 def test_the_uid_is_checked_as_well(mintfs: Daemon, group: Group) -> None:
