@@ -6,6 +6,7 @@
 #include <boost/json/array.hpp>
 #include <boost/json/value.hpp>
 
+#include <algorithm>
 #include <utility>
 
 namespace mintfs::kube {
@@ -58,9 +59,15 @@ asio::awaitable<Outcome<void>> Reflector::list() {
   const Monotonic asked = ways_.now();
   sink_.begin();
   std::string next;
+  std::size_t most = kPage;
   for (std::size_t pages = 0; pages < kMaxPages; ++pages) {
-    Call call{.target = list_target(next), .repeatable = true};
+    Call call{.target = list_target(most, next), .repeatable = true};
     const auto page = co_await api_.send(std::move(call));
+    // Anybody's large objects must not keep all others from being known.
+    if (!page && page.error().reason == Reason::too_large && most > kLeastPage) {
+      most = std::max(most / 8, kLeastPage);
+      continue;
+    }
     if (!page) co_return page.error();
     if (const auto taken = take_page(*page, next); !taken) co_return taken.error();
     if (!next.empty()) continue;
@@ -127,8 +134,8 @@ std::string Reflector::target(const std::string& query) const {
   return collection_.path + "?" + query + (collection_.filter.empty() ? "" : "&" + collection_.filter);
 }
 
-std::string Reflector::list_target(const std::string& next) const {
-  return target("limit=" + std::to_string(kPage) + (next.empty() ? "" : "&continue=" + percent_encode(next)));
+std::string Reflector::list_target(std::size_t most, const std::string& next) const {
+  return target("limit=" + std::to_string(most) + (next.empty() ? "" : "&continue=" + percent_encode(next)));
 }
 
 std::string Reflector::watch_target() {

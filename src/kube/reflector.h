@@ -54,6 +54,7 @@ class Reflector {
   };
 
   static constexpr std::size_t kPage = 500;
+  static constexpr std::size_t kLeastPage = 8;  // fits an answer where each is as large as an event may be
   static constexpr std::chrono::milliseconds kFirstPause{1000};
   static constexpr std::chrono::milliseconds kLongestPause{30'000};
 
@@ -72,7 +73,7 @@ class Reflector {
   boost::asio::awaitable<Failure> follow();
   Outcome<void> take_page(const boost::json::object& page, std::string& next);
   Outcome<void> take_event(const boost::json::object& event);
-  std::string list_target(const std::string& next) const;
+  std::string list_target(std::size_t most, const std::string& next) const;
   std::string watch_target();
   std::string target(const std::string& query) const;
   void confirm(Monotonic when) { heard_.store(when.time_since_epoch().count(), std::memory_order_release); }

@@ -75,6 +75,31 @@ TEST_F(ReflectorTest, ListsInPagesThenWatchesFromWhereTheListEnded) {
   EXPECT_TRUE(reported.empty());
 }
 
+// Whoever may make some large objects would else keep all others' from being known.
+TEST_F(ReflectorTest, AsksForFewerAtOnceWhereAPageIsTooLarge) {
+  const Failure large{.reason = Reason::too_large, .message = "an answer is over the bound"};
+  api.answer(list("a", "10", "more"));
+  api.refuse(large);
+  api.refuse(large);
+  api.answer(list("b", "10", "still"));
+  api.answer(list("c", "11"));
+  run();
+  EXPECT_THAT(sink.heard, ElementsAre("begin", "+a", "+b", "+c", "complete"));
+  const auto rest = [](int limit, const std::string& next) {
+    return "GET /things?limit=" + std::to_string(limit) + "&continue=" + next;
+  };
+  EXPECT_THAT(api.asked, ElementsAre(kList, rest(500, "more"), rest(62, "more"), rest(8, "more"), rest(8, "still"),
+                                     watch_from("11")));
+  EXPECT_TRUE(reported.empty());
+}
+
+TEST_F(ReflectorTest, GivesUpAListOfWhichTheSmallestPageIsTooLarge) {
+  for (int i = 0; i < 3; ++i) api.refuse({.reason = Reason::too_large, .message = "an answer is over the bound"});
+  run();
+  EXPECT_THAT(api.asked, ElementsAre(kList, "GET /things?limit=62", "GET /things?limit=8", kList));
+  EXPECT_THAT(reported, ElementsAre(Reason::too_large));
+}
+
 TEST_F(ReflectorTest, GoesOnFromABookmark) {
   api.answer(list("", "10"));
   api.stream({event("BOOKMARK", "", "500")});
