@@ -21,7 +21,7 @@ namespace json = boost::json;
 
 constexpr std::size_t kMaxUid = 128;
 constexpr std::size_t kMaxAddress = 2048;
-constexpr std::size_t kMaxCredential = 64 * 1024;
+constexpr std::size_t kMaxCredential = 12 * 1024;  // a header line must hold it; each connector keeps what scrubs it
 
 Failure invalid(std::string fault) { return {.reason = Reason::invalid, .message = std::move(fault)}; }
 

@@ -117,6 +117,11 @@ TEST(BasicAuth, ThatIsWrongSaysWhereAndNotWhat) {
                  {R"("password")", R"("passwort")", "data.password is missing"},
                  {R"("data")", R"("stringData")", "data is missing"}},
                 read_basic_auth);
+  const auto quoted = [](std::size_t size) { return '"' + std::string(size, 'A') + '"'; };
+  expect_faults(kSecret,
+                {{R"("cGFzc3dvcmQ=")", quoted(16 * 1024 + 4), "data.password is over 16384"},
+                 {R"("dXNlcm5hbWU=")", quoted(16 * 1024 + 4), "data.username is over 16384"}},
+                read_basic_auth);
   const auto wrong = read_basic_auth(test::object_of(with(kSecret, R"("cGFzc3dvcmQ=")", R"("canary!")")));
   EXPECT_EQ(wrong.error().message.find("canary"), std::string::npos);
 }
