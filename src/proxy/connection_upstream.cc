@@ -49,6 +49,7 @@ Awaitable<bool> Connection::forward(BodySource& body) {
     if (const Errc error = choose_upstream(); error != Errc{}) co_return co_await refuse(error, connector, &body);
     Errc failure{};
     if (has_token_service(grant_->connector())) failure = co_await choose_registry_credential();
+    if (cut_) failure = Errc::lease_closed;  // with the last bytes that it waited for: cut() comes once
     if (failure == Errc{}) failure = co_await connect(fresh);
     if (failure == Errc{}) {
       failure = co_await exchange(body);
