@@ -16,6 +16,7 @@ from support.waiting import eventually
 
 _SYSCALL, _SEIZE, _INTERRUPT, _SYSCALL_INFO, _SYSGOOD, _EXITED = 24, 0x4206, 0x4207, 0x420E, 1, 2
 _ALL = 0x40000000  # __WALL: threads too
+_LEAST_READ = 8192  # FUSE_MIN_READ_BUFFER: the kernel refuses less
 _libc = ctypes.CDLL(None, use_errno=True)
 _libc.ptrace.argtypes = [ctypes.c_long, ctypes.c_long, ctypes.c_void_p, ctypes.c_void_p]
 _libc.ptrace.restype = ctypes.c_long
@@ -29,10 +30,13 @@ def _ptrace(request: int, thread: int, address: int = 0, data: object = 0) -> in
 
 
 def _loop_of(pid: int) -> tuple[int, int] | Literal[False]:
-    """The thread that waits in a read of /dev/fuse, and the number of that system call; it may be busy just now."""
+    """The thread that waits in a read of /dev/fuse, and the number of that system call; it may be busy just now.
+
+    It may be answering, too: what it writes there is in few parts, and what it reads into is large.
+    """
     for task in Path(f"/proc/{pid}/task").iterdir():
         words = (task / "syscall").read_text().split()
-        if len(words) > 1:
+        if len(words) > 3 and int(words[3], 16) >= _LEAST_READ:
             descriptor = Path(f"/proc/{pid}/fd/{int(words[1], 16)}")
             if descriptor.is_symlink() and os.readlink(descriptor) == "/dev/fuse":
                 return int(task.name), int(words[0])
