@@ -15,6 +15,7 @@
 #include <csignal>
 #include <cstdint>
 #include <fstream>
+#include <optional>
 #include <string_view>
 
 #include <fcntl.h>
@@ -35,6 +36,7 @@ namespace asio = boost::asio;
 constexpr unsigned kCapKill = 5, kCapSetgid = 6, kCapSetuid = 7;  // linux/capability.h
 constexpr rlim_t kDescriptors = 1024;
 constexpr std::chrono::seconds kDeath{2};
+constexpr std::chrono::milliseconds kLook{50};
 
 // In the child of a process with threads: system calls only.
 [[noreturn]] void become(const HelperRun& run, int input, const std::vector<char*>& programs, char** arguments,
@@ -117,6 +119,19 @@ asio::awaitable<bool> ends(asio::posix::stream_descriptor& process, std::chrono:
   co_return first.index() == 0;
 }
 
+// Nothing where it is gone, or cannot be watched.
+std::optional<asio::posix::stream_descriptor> watched(asio::io_context& context, pid_t pid) {
+  const int pidfd = static_cast<int>(::syscall(SYS_pidfd_open, pid, 0));
+  if (pidfd < 0) return std::nullopt;
+  asio::posix::stream_descriptor process(context);
+  boost::system::error_code error;
+  if (process.assign(pidfd, error); error) {
+    ::close(pidfd);
+    return std::nullopt;
+  }
+  return process;
+}
+
 }  // namespace
 
 asio::awaitable<bool> run_helper(asio::io_context& context, const HelperRun& run, std::chrono::seconds patience) {
@@ -157,11 +172,22 @@ bool can_become(uid_t uid) {
 
 asio::awaitable<void> wait_for_end(asio::io_context& context, pid_t pid, std::uint64_t start_time,
                                    std::chrono::seconds patience) {
-  const int pidfd = static_cast<int>(::syscall(SYS_pidfd_open, pid, 0));
-  if (pidfd < 0) co_return;
-  asio::posix::stream_descriptor process(context, pidfd);
-  if (process_start_time(pid) != start_time) co_return;
-  [[maybe_unused]] const bool ended = co_await ends(process, patience);
+  const auto until = std::chrono::steady_clock::now() + patience;
+  if (auto process = watched(context, pid)) {
+    // 0: it has ended, or /proc cannot be read; the pidfd tells.
+    const std::uint64_t started = process_start_time(pid);
+    if (started == start_time || started == 0) [[maybe_unused]]
+      const bool ended = co_await ends(*process, patience);
+    co_return;
+  }
+  // Without descriptors it is looked for by its number, which needs none.
+  asio::steady_timer timer(context);
+  while (::kill(pid, 0) == 0 && std::chrono::steady_clock::now() < until) {
+    const std::uint64_t started = process_start_time(pid);
+    if (started != start_time && started != 0) co_return;
+    timer.expires_after(kLook);
+    co_await timer.async_wait(asio::use_awaitable);
+  }
 }
 
 }  // namespace mintfs::broker

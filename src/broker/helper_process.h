@@ -32,7 +32,8 @@ boost::asio::awaitable<bool> run_helper(boost::asio::io_context& context, const 
 // Whether this process may become that user.
 bool can_become(uid_t uid);
 
-// Returns when the process has ended, at once where there is none of that start time, or after `patience`.
+// Returns when the process has ended, at once where there is none of that start time, or after `patience`. Waits also
+// where no descriptor is left, then by looking again and again.
 boost::asio::awaitable<void> wait_for_end(boost::asio::io_context& context, pid_t pid, std::uint64_t start_time,
                                           std::chrono::seconds patience);
 

@@ -9,6 +9,7 @@
 #include <boost/asio/use_awaitable.hpp>
 
 #include <algorithm>
+#include <csignal>
 #include <exception>
 #include <iterator>
 #include <utility>
@@ -24,7 +25,11 @@ constexpr std::chrono::milliseconds kLast{500};  // what a program that was kill
 constexpr std::size_t kMaxWriters = 64;
 constexpr std::size_t kMaxGroups = 64;
 
-bool is_alive(const Lease::Process& process) { return process_start_time(process.pid) == process.start_time; }
+// Where no descriptor is left to look with, whoever has the number is taken for it.
+bool is_alive(const Lease::Process& process) {
+  const std::uint64_t started = process_start_time(process.pid);
+  return started == process.start_time || (started == 0 && ::kill(process.pid, 0) == 0);
+}
 
 // Those of http and https are one entry, under one name.
 CredentialPattern canonical(CredentialPattern where, bool exact) {
