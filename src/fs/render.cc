@@ -107,7 +107,7 @@ broker::Result<Template> render(Content content, const Scene& scene) {
   if (left_out)
     say(out, content, "Left out: a connector whose 'formats' name no repository for this file that the lease may use.");
   else if (targets.empty() && content != Content::gh_config && has_comments(content))
-    say(out, content, "Nothing is here: no connector of the lease is of a class that this file is for.");
+    say(out, content, "No connector of the lease is of a class that this file is for.");
   switch (content) {
     case Content::gitconfig:
       render_gitconfig(out, scene, proxy, targets);

@@ -186,7 +186,8 @@ TEST_P(OfNoConnector, SaysSo) {
   const File file{content,
                   {connector_of(git ? ConnectorClass::npm : ConnectorClass::git, "other", "https://a.example")}};
   const std::string text = filled(file);
-  const std::string_view begin = content == Content::maven ? "<!-- Nothing is here: " : "# Nothing is here: ";
+  const std::string_view begin =
+      content == Content::maven ? "<!-- No connector of the lease " : "# No connector of the lease ";
   EXPECT_EQ(text.rfind(begin, 0), 0u) << text;
   EXPECT_EQ(text.find("token-for"), std::string::npos) << text;
 }
