@@ -97,21 +97,19 @@ TEST_F(ProbesTest, AskSoonerWhereNobodyAnsweredYet) {
   said = Probed{.failure = broker::Errc::upstream_unreachable};
   put("c");
   turn();
-  for (const auto wait : {15s, 30s, 60s, 60s}) {
-    now += wait - 1s;
-    EXPECT_THAT(turn(), IsEmpty()) << wait.count();
-    now += 1s;
-    EXPECT_THAT(turn(), ElementsAre("c")) << wait.count();
-  }
+  const auto asked_after = [&](std::initializer_list<std::chrono::seconds> waits) {
+    for (const auto wait : waits) {
+      now += wait - 1s;
+      EXPECT_THAT(turn(), IsEmpty()) << wait.count();
+      now += 1s;
+      EXPECT_THAT(turn(), ElementsAre("c")) << wait.count();
+    }
+  };
+  asked_after({15s, 30s, 60s, 60s});
   said = Probed{.status = 503, .tried = true};
   now += 60s;
   turn();
-  for (const auto wait : {120s, 240s, 300s, 300s}) {
-    now += wait - 1s;
-    EXPECT_THAT(turn(), IsEmpty()) << wait.count();
-    now += 1s;
-    EXPECT_THAT(turn(), ElementsAre("c")) << wait.count();
-  }
+  asked_after({120s, 240s, 300s, 300s});
   said = Probed{.status = 401, .tried = true};
   now += Probes::kEvery;
   turn();
