@@ -4,7 +4,8 @@
 #
 # They know no hooks and pass no variables on, but give each pipeline a home of its own (DRONE_BUILD_NUMBER and
 # others: Drone Docs, "Environment reference"; CI_PIPELINE_NUMBER and others: Woodpecker Docs, "Environment
-# variables"). So the line goes into ~/.gitconfig there, and never into that of a person.
+# variables"). So what they need goes into ~/.gitconfig there, and never into that of a person. Of a matrix the number
+# tells who is who.
 set -euo pipefail
 # shellcheck source=/dev/null
 . "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/lease.sh"
@@ -21,6 +22,7 @@ case ${1-} in
     mintfs_leave "$record"
     mintfs_join "$record" "$build" "$name" --via=global
     git config --file "$HOME/.gitconfig" --add include.path "$GIT_CONFIG_GLOBAL"
+    mintfs_write "$HOME/.gitconfig"
     ;;
   close) mintfs_leave "$record" ;;
   *)

@@ -80,15 +80,38 @@ mintfs_leave() {
   [[ ! $id =~ ^[a-z2-7]{26}$ ]] || mintfs_close "$id"
 }
 
-# What was exported, a NAME=value a line, for a runner that reads such files.
+# What was exported, a NAME=value a line, for a runner that reads such files. To some an empty value is a variable to
+# unset, without which git does not start, so the one entry that has such a value, "credential.helper=", becomes a file
+# that says the same.
 mintfs_print() {
-  local name
+  local name value entry file
+  file=$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/no-helper.gitconfig
   for name in $mintfs_names; do
-    if [[ ${!name} == *$'\n'* ]]; then
+    value=${!name}
+    entry=GIT_CONFIG_VALUE_${name#GIT_CONFIG_*_}
+    if [[ $name == GIT_CONFIG_KEY_* && ! ${!entry} ]]; then
+      value=include.path
+    elif [[ $name == "$entry" && ! $value ]]; then
+      value=$file
+    fi
+    if [[ $value == *$'\n'* ]]; then
       echo "mintfs: $name has two lines, which this runner cannot pass on" >&2
       return 1
     fi
-    printf '%s=%s\n' "$name" "${!name}"
+    printf '%s=%s\n' "$name" "$value"
+  done
+}
+
+# Of what was exported the entries of git's (with --credential-store, which helper to ask), for steps that get no
+# variable and so are told the lease there: mintfs_write FILE
+mintfs_write() {
+  local name value
+  for name in $mintfs_names; do
+    [[ $name == GIT_CONFIG_KEY_* ]] || continue
+    value=GIT_CONFIG_VALUE_${name##*_}
+    value=${!value}
+    if [[ $value == *mintfs || $value == *mintfs\' ]]; then value+=" --lease $MINTFS_LEASE"; fi
+    git config --file "$1" --add "${!name}" "$value"
   done
 }
 

@@ -63,6 +63,10 @@ class Runner:
     def step(self, script: str) -> subprocess.CompletedProcess[str]:
         return self.run("sh", "-ec", script)
 
+    def early_step(self, script: str) -> subprocess.CompletedProcess[str]:
+        """With a later one behind it, whatever the runner makes of steps."""
+        return self.step(script)
+
     def end(self) -> int:
         raise NotImplementedError
 
@@ -88,6 +92,9 @@ class GitLab(Runner):
 
     def start(self) -> int:
         return self.part(f". {_HOOKS}/gitlab-runner.sh").returncode
+
+    def early_step(self, script: str) -> subprocess.CompletedProcess[str]:
+        return self.part(f". {_HOOKS}/gitlab-runner.sh\n{script}")
 
     def step(self, script: str) -> subprocess.CompletedProcess[str]:
         return self.part(f". {_HOOKS}/gitlab-runner.sh build\n{script}")
@@ -160,6 +167,7 @@ class Jenkins(Runner):
         for line in done.stdout.strip().split("\n") if done.returncode == 0 else ():
             name, equals, value = line.partition("=")
             assert equals and re.fullmatch(r"GIT_CONFIG_\w+|MINTFS_LEASE", name), line
+            assert value, "withEnv takes it for one to unset, and git fails without"
             self.env[name] = value
         return done.returncode
 
@@ -298,6 +306,34 @@ def test_no_name_of_a_job_does_more_than_name_it(
     assert runner.step(_clone(server)).stdout == "hello\n"
     assert runner.end() == 0 and mintfs.leases() == []
     assert not list(runner.folder.parent.rglob("hit")) and not list(runner.folder.parent.rglob("x"))
+
+
+def _stores(password: str) -> str:
+    lines = f"protocol=https\\nhost=git.example\\nusername=bot\\npassword={password}\\n\\n"
+    return f"printf '{lines}' | git credential approve"
+
+
+_FILLS = "printf 'protocol=https\\nhost=git.example\\n\\n' | git credential fill | grep password"
+
+
+@pytest.mark.parametrize("kind", _RUNNERS)
+def test_what_a_step_stores_in_a_helper_of_the_machine_a_later_one_gets_and_no_other_job(
+    mintfs: Daemon, new: NewRunner, tmp_path: Path, kind: type[Runner]
+) -> None:
+    one, other = new(kind, "77", "one"), new(kind, "77", "other")
+    helper = tmp_path / "helper"  # one of the machine, wherever a job's home is
+    helper.write_text(f'#!/bin/sh\nexec git credential-store --file={tmp_path}/kept "$1"\n')
+    helper.chmod(0o755)
+    (tmp_path / "ci.options").write_text(f"--connector=git\n--credential-store={helper}\n")
+    for runner, password in ((one, "first"), (other, "second")):
+        assert runner.start() == 0
+        done = runner.early_step(_stores(password))
+        assert done.returncode == 0, done.stderr
+    assert one.step(_FILLS).stdout == "password=first\n"
+    assert other.step(_FILLS).stdout == "password=second\n"
+    for runner in (one, other):
+        assert runner.end() == 0
+    eventually("everything is erased", lambda: not (tmp_path / "kept").read_text())
 
 
 @pytest.mark.parametrize("kind", _RUNNERS)
