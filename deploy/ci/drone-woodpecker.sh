@@ -19,6 +19,7 @@ case ${1-} in
     fi
     build=${CI_PIPELINE_NUMBER:-${DRONE_BUILD_NUMBER-}}
     name=${CI_REPO:-${DRONE_REPO-}}.${CI_WORKFLOW_NAME:-${DRONE_STAGE_NAME-}}
+    name+=.${CI_WORKFLOW_NUMBER:-${DRONE_STAGE_NUMBER-}}
     mintfs_leave "$record"
     mintfs_join "$record" "$build" "$name" --via=global
     git config --file "$HOME/.gitconfig" --add include.path "$GIT_CONFIG_GLOBAL"

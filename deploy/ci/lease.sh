@@ -9,11 +9,16 @@
 # but a few characters replaced, cut to what a label may be, each one word among arguments. What is evaluated
 # was printed by mintfs, which quotes it. No file that is written here holds a secret: an id is of use to its user alone.
 
-# A runner's text, made harmless also as a part of a file's name: mintfs_word TEXT
+# A runner's text, made harmless also as a part of a file's name. What is lost of it comes back as a checksum, since
+# jobs with different names must not become one: mintfs_word TEXT
 mintfs_word() {
   local LC_ALL=C # each byte for itself
-  local word=${1//[!A-Za-z0-9._-]/_}
-  printf %s "${word:0:128}"
+  local word=${1//[!A-Za-z0-9._-]/_} sum
+  if [[ $word != "$1" || ${#word} -gt 128 ]]; then
+    sum=$(printf %s "$1" | sha256sum)
+    word=${word:0:115}-${sum:0:12}
+  fi
+  printf %s "$word"
 }
 
 # Takes what 'mintfs lease open|show --format env' printed into the environment: mintfs_export LINES

@@ -110,7 +110,7 @@ class GitHub(Runner):
         self.file = self.folder / "github_env"
         self.file.touch()
         self.env |= {"GITHUB_RUN_ID": self.build, "GITHUB_RUN_ATTEMPT": "1", "GITHUB_JOB": self.job,
-                     "RUNNER_TEMP": str(self.folder / "temp")}  # fmt: skip
+                     "RUNNER_NAME": self.folder.name, "RUNNER_TEMP": str(self.folder / "temp")}  # fmt: skip
         self.worker = Worker("Runner.Worker", self.folder, {**self.env, "GITHUB_ENV": str(self.file)})
 
     def start(self) -> int:
@@ -181,7 +181,7 @@ class Drone(Runner):
         home = self.folder / "home"
         home.mkdir()
         self.env |= {"HOME": str(home), "DRONE_BUILD_NUMBER": self.build, "DRONE_REPO": "acme/app",
-                     "DRONE_STAGE_NAME": self.job}  # fmt: skip
+                     "DRONE_STAGE_NAME": self.job, "DRONE_STAGE_NUMBER": self.folder.name[-1]}  # fmt: skip
 
     def start(self) -> int:
         return self.run("sh", "-ec", f"{_HOOKS}/drone-woodpecker.sh open").returncode
@@ -193,8 +193,9 @@ class Drone(Runner):
 class Woodpecker(Drone):
     def __init__(self, *args: object) -> None:
         super().__init__(*args)
-        self.env |= {"CI_PIPELINE_NUMBER": self.build, "CI_REPO": "acme/app", "CI_WORKFLOW_NAME": self.job}
-        for name in ("DRONE_BUILD_NUMBER", "DRONE_REPO", "DRONE_STAGE_NAME"):
+        self.env |= {"CI_PIPELINE_NUMBER": self.build, "CI_REPO": "acme/app", "CI_WORKFLOW_NAME": self.job,
+                     "CI_WORKFLOW_NUMBER": self.folder.name[-1]}  # fmt: skip
+        for name in ("DRONE_BUILD_NUMBER", "DRONE_REPO", "DRONE_STAGE_NAME", "DRONE_STAGE_NUMBER"):
             del self.env[name]
 
 
@@ -334,6 +335,18 @@ def test_what_a_step_stores_in_a_helper_of_the_machine_a_later_one_gets_and_no_o
     for runner in (one, other):
         assert runner.end() == 0
     eventually("everything is erased", lambda: not (tmp_path / "kept").read_text())
+
+
+@pytest.mark.parametrize(("kind", "names"), [(GitHub, ["same", "same"]), (Woodpecker, ["same", "same"]),
+                                             (Drone, ["same", "same"]), (Jenkins, ["构建", "测试"]),
+                                             (Jenkins, ["a/b", "a_b"]), (Jenkins, ["n" * 200, "n" * 201])])  # fmt: skip
+def test_no_two_jobs_at_once_have_the_same_labels(
+    mintfs: Daemon, new: NewRunner, kind: type[Runner], names: list[str]
+) -> None:
+    for name in names:
+        assert new(kind, "77", name).start() == 0
+    one, other = _labels(mintfs)
+    assert one != other and one["build"] == other["build"]
 
 
 @pytest.mark.parametrize("kind", _RUNNERS)
