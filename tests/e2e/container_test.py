@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from support import podman
 from support.git_server import GitServer
-from support.mintfs import MINTFS, STRANGER, Daemon
+from support.mintfs import MINTFS, STRANGER, Daemon, as_user, connector
 from support.waiting import DEADLINE
 
 pytestmark = pytest.mark.root
+
+_PERSON, _SUBORDINATE = 231_500, 232_000  # a user, and the first of those that are theirs in containers
 
 
 @pytest.fixture(scope="module")
@@ -81,6 +85,39 @@ def test_run_says_so_where_a_container_cannot_reach_the_proxy(mintfs: Daemon, tm
     for network, warns in ((["--rm"], True), (["--network=host"], False)):
         done = mintfs.cli("run", "-c", "git", "--podman", "--", engine, "run", *network, "image")
         assert ("--network=host" in done.stderr and mintfs.url in done.stderr) is warns, done.stderr
+
+
+def _as_person(folder: Path) -> list[str]:
+    """Begins a command of somebody who may start containers without being root, as nobody on this machine is."""
+    home, runtime = folder / "home", folder / "runtime"
+    for each in (home, runtime):
+        each.mkdir(mode=0o700)
+        os.chown(each, _PERSON, _PERSON)
+    lines = {"passwd": f"person:x:{_PERSON}:{_PERSON}::{home}:/bin/sh", "group": f"person:x:{_PERSON}:",
+             "subuid": f"person:{_SUBORDINATE}:65536", "subgid": f"person:{_SUBORDINATE}:65536"}  # fmt: skip
+    binds = ""
+    for name, line in lines.items():
+        there, here = Path("/etc") / name, folder / name
+        here.write_text(f"{there.read_text()}{line}\n")
+        binds += f"mount --bind {here} {there}; "
+    return ["unshare", "--mount", "sh", "-ec", f'{binds} exec "$@"', "sh", *as_user(_PERSON), "env", f"HOME={home}",
+            f"XDG_RUNTIME_DIR={runtime}", f"MINTFS_SOCKET={folder}/mintfs/run/control.sock"]  # fmt: skip
+
+
+@pytest.mark.parametrize("inside", [[], ["--userns=keep-id:uid=1000,gid=1000", "--user=1000"]], ids=["root", "user"])
+def test_podman_of_a_user_serves_a_container(
+    server: GitServer, password: Path, start_mintfs: Callable[..., Daemon], podman_run: list[str], tmp_path: Path,
+    inside: list[str],
+) -> None:  # fmt: skip
+    mintfs = start_mintfs(connector("git", server.url, password, allow={"users": [str(_PERSON)]}))
+    at = podman_run.index("run")
+    start = [*podman_run[:at], "--storage-driver=vfs", *podman_run[at:-1], *inside, podman_run[-1]]
+    # What is mounted where the root file system has nothing could not be made there by who does not own it.
+    done = _run(mintfs, *_as_person(tmp_path), MINTFS, "run", "-c", "git", "--seen-at", "/mnt", "--podman", "--", *start,
+                podman.ROOTFS, "sh", "-ec", f"id -u; {_clone(server)}; stat -c %u /mnt")  # fmt: skip
+    who = "1000" if inside else "0"
+    assert done.stdout == f"{who}\nhello\n{who}\n", done.stderr
+    assert mintfs.leases() == []
 
 
 @pytest.mark.parametrize("command", [["true"], ["podman", "ps"], ["docker", "run", "x"]])
