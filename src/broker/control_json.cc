@@ -168,7 +168,7 @@ bool read_token_ttl(const json::value& value, const Caller&, LeaseRequest& reque
 bool read_credential_store(const json::value& value, const Caller&, LeaseRequest& request) {
   if (!value.is_string()) return false;
   request.credential_store = text(value.get_string());
-  return is_system_helper(request.credential_store);
+  return is_credential_store(request.credential_store);
 }
 
 bool read_proxy_url(const json::value& value, const Caller&, LeaseRequest& request) {
@@ -205,7 +205,7 @@ constexpr std::array kMembers = {
     Member{"pod", read_pod, "a pod's \"namespace/name\""},
     Member{"pod_token", read_pod_token, "the pod's service account token"},
     Member{"token_ttl", read_token_ttl, "a duration such as \"10m\" or a number of seconds"},
-    Member{"credential_store", read_credential_store, kSystemHelpers},
+    Member{"credential_store", read_credential_store, kCredentialStores},
     Member{"proxy_url", read_proxy_url, "a URL of the proxy's such as \"http://10.88.0.1:8418\""},
     Member{"seen_at", read_seen_at, "an absolute path such as \"/run/git\" of letters, digits and \"-._~@+\""},
 };

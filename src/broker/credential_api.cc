@@ -2,6 +2,7 @@
 
 #include "broker/encoding.h"
 #include "broker/proxy_place.h"
+#include "broker/system_helper.h"
 
 #include <algorithm>
 #include <array>
@@ -118,7 +119,7 @@ ControlAnswer CredentialApi::store(const Lease& lease, CredentialRequest& reques
     return refuse(Errc::request_malformed, &lease,
                   "What is stored has 'protocol', 'host', and a user's password or an authtype's credential.");
   if (proxy_at(lease, credential.where) != nullptr) return {.status = kNoContent};
-  if (!lease.credential_store.empty())
+  if (is_system_helper(lease.credential_store))
     return refuse(Errc::lease_denied, &lease, "What this lease's job stores is kept elsewhere: ask for the 'place'.");
   if (const auto stored = credentials_.store(lease, std::move(credential)); !stored)
     return refuse(to_errc(stored.error()), &lease, kFull);
@@ -139,7 +140,7 @@ ControlAnswer CredentialApi::erase(const Lease& lease, CredentialRequest& reques
 // Nothing where the other verbs are to be asked.
 ControlAnswer CredentialApi::place(const Caller& caller, const Lease& lease, CredentialRequest& request) {
   const CredentialPattern& where = request.credential.where;
-  if (lease.credential_store.empty() || proxy_at(lease, where) != nullptr) return {.status = kNoContent};
+  if (!is_system_helper(lease.credential_store) || proxy_at(lease, where) != nullptr) return {.status = kNoContent};
   if (caller.uid != lease.uid) return refuse(Errc::lease_denied, &lease, kNotFollowed);
   std::vector<CredentialPattern> places;
   if (request.stores) {
@@ -167,7 +168,7 @@ ControlAnswer CredentialApi::hand_over(const Caller& caller, const Lease& lease,
   if (!to) return refuse(to_errc(to.error()), &lease, "The lease to hand over to is not open, or not yours.");
   if ((*to)->uid != lease.uid || !is_same_job(lease, **to))
     return refuse(Errc::lease_denied, &lease, "The other lease is of another user, or of another 'build' or 'job'.");
-  const bool in_helper = !lease.credential_store.empty() || !(*to)->credential_store.empty();
+  const bool in_helper = is_system_helper(lease.credential_store) || is_system_helper((*to)->credential_store);
   const auto handed = in_helper ? stores_.hand_over(lease, **to) : credentials_.hand_over(lease, **to);
   if (!handed)
     return refuse(

@@ -51,7 +51,7 @@ HelperRun run_of(const HelperRecord& record, const HelperRecord::Entry& entry) {
 }  // namespace
 
 std::string why_not_in_helper(const Lease& lease) {
-  if (lease.credential_store.empty()) return {};
+  if (!is_system_helper(lease.credential_store)) return {};
   if (!helper_prefix(lease.labels))
     return "A credential store tells jobs apart by the labels 'build' and 'job', of at most 63 characters each: "
            "name both, for example --label build=77 --label job=3.";
@@ -134,7 +134,7 @@ Result<void> HelperStores::hand_over(const Lease& from, const Lease& to) {
 }
 
 void HelperStores::lease_closed(const LeasePtr& lease) {
-  if (lease->credential_store.empty()) return;
+  if (!is_system_helper(lease->credential_store)) return;
   if (const auto record = read(lease->id)) enqueue(*record);
 }
 

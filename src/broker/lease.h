@@ -63,7 +63,7 @@ struct Lease {
   std::uint32_t kid = 0;
   Process process;                 // pid 0: not bound
   bool exact_protocol = false;     // what its job stores for http does not answer https, nor the other way round
-  std::string credential_store{};  // the machine's helper that keeps what its job stores; empty: our memory
+  std::string credential_store{};  // where its job's git keeps what it stores; empty: our memory, where it is told to
   std::string proxy_url{};         // by which its job reaches the proxy; empty: the proxy's own
   std::string seen_at{};           // where its job sees the view; empty: where it is
   std::shared_ptr<const Cgroup> cgroup{};  // whose processes alone may open the files; null: not bound. Few have one

@@ -183,7 +183,7 @@ Lease parse(const json::object& object) {
   if (const auto* exact = object.if_contains("exact_protocol")) lease.exact_protocol = exact->as_bool();
   if (const auto* store = object.if_contains("credential_store")) {
     lease.credential_store = text(*store);
-    if (!is_system_helper(lease.credential_store)) throw std::runtime_error("its credential store is malformed");
+    if (!is_credential_store(lease.credential_store)) throw std::runtime_error("its credential store is malformed");
   }
   if (const auto* cgroup = object.if_contains("cgroup")) {
     auto group = Cgroup::parse(text(*cgroup));

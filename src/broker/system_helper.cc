@@ -16,6 +16,8 @@ bool is_system_helper(std::string_view text) {
          std::all_of(text.begin(), text.end(), [](char c) { return c >= 0x20 && c < 0x7f; });
 }
 
+bool is_credential_store(std::string_view text) { return text == kOwnMemory || is_system_helper(text); }
+
 std::vector<std::string> helper_command(std::string_view helper, std::string_view operation,
                                         std::chrono::seconds lifetime) {
   if (helper.starts_with('/')) return {std::string(helper), std::string(operation)};

@@ -17,7 +17,12 @@ namespace mintfs::broker {
 
 // "cache", "store", "libsecret", "manager", "osxkeychain", or the absolute path of a program.
 bool is_system_helper(std::string_view text);
-inline constexpr std::string_view kSystemHelpers = "cache, store, libsecret, manager, osxkeychain or an absolute path";
+
+// What a lease may say of where its job's git keeps what it stores: one of these, or "memory", that of the daemon.
+bool is_credential_store(std::string_view text);
+inline constexpr std::string_view kOwnMemory = "memory";
+inline constexpr std::string_view kCredentialStores =
+    "memory, cache, store, libsecret, manager, osxkeychain or an absolute path";
 
 // Its arguments from argv[0] on; `operation` is "get", "store" or "erase". What a "cache" is given to store it
 // forgets by itself after `lifetime`.

@@ -13,6 +13,8 @@ TEST(SystemHelper, IsOneThatIsKnownOrAnAbsolutePath) {
   for (const std::string& name : {std::string(""), std::string("mintfs"), std::string("../x"), std::string("/"),
                                   std::string("/x/"), std::string("/x\ny"), std::string("/") + std::string(1024, 'x')})
     EXPECT_FALSE(is_system_helper(name)) << name;
+  EXPECT_TRUE(is_credential_store("memory") && is_credential_store("cache"));
+  EXPECT_FALSE(is_system_helper("memory") || is_credential_store(""));
 }
 
 TEST(SystemHelper, IsRunWithoutAShell) {

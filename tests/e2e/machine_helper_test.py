@@ -434,28 +434,32 @@ def test_a_daemon_that_cannot_act_as_another_user_takes_no_store_of_theirs(
 # --- with git -----------------------------------------------------------------------------------------
 
 
-def test_no_other_helper_of_the_users_is_asked_or_told(machine: Daemon, recorder: Session, start_server: Callable[..., GitServer]) -> None:
+@pytest.mark.parametrize("memory", [False, True], ids=["helper", "memory"])
+def test_no_other_helper_of_the_users_is_asked_or_told(
+    machine: Daemon, recorder: Session, start_server: Callable[..., GitServer], memory: bool
+) -> None:
     """Whatever the user has configured, for all hosts or for one: git asks ours alone, and stores with ours alone."""
     other = start_server("other")
     other.create("acme/lib", {"lib.txt": "lib\n"})
-    config = recorder.home / ".gitconfig"
+    config, kept = recorder.home / ".gitconfig", recorder.home / "kept"
     config.write_text(f'[credential]\n\thelper = store\n[credential "{other.url}"]\n\thelper = "!touch $HOME/asked; cat"\n')
     os.chown(config, USER_ID, USER_ID)
     host = other.url.removeprefix("http://")
     approve = f"printf '%s\\n' url={other.url} username={USER} {shlex.quote('password=' + PASSWORD)} '' | git credential approve"
     work = f"{approve} && git ls-remote {other.url}/acme/lib.git; cat ~/.git-credentials"
     for via in ("env", "system", "global", "xdg"):
-        lease = machine.cli("lease", "open", "-c", "git", "--uid", str(USER_ID), *LABELS, "--credential-store", recorder.helper,
-                            "--via", via, "--format", "env", env={"GIT_CONFIG_NOSYSTEM": ""}).stdout  # fmt: skip
+        lease = machine.cli("lease", "open", "-c", "git", "--uid", str(USER_ID), *LABELS, "--credential-store",
+                            "memory" if memory else recorder.helper, "--via", via, "--format", "env", env={"GIT_CONFIG_NOSYSTEM": ""}).stdout  # fmt: skip
         done = subprocess.run(
             [*as_user(USER_ID), "sh", "-c", f"{lease}\n{work}"], capture_output=True, text=True, timeout=DEADLINE,
             env={**machine.environment(GIT_TERMINAL_PROMPT="0"), **recorder.variables, "GIT_CONFIG_NOSYSTEM": ""}, cwd="/",
         )  # fmt: skip
         assert "refs/heads/main" in done.stdout and PASSWORD not in done.stdout, f"{via}: {done.stdout}{done.stderr}"
         assert not (recorder.home / "asked").exists() and not (recorder.home / ".git-credentials").exists()
-        assert f"77.3.{host}" in (recorder.home / "kept").read_text()
+        assert memory or f"77.3.{host}" in kept.read_text()
         machine.cli("lease", "close", machine.leases()[0])
-        eventually("it is erased", lambda: host not in (recorder.home / "kept").read_text())
+        eventually("it is erased", lambda: memory or host not in kept.read_text())
+    assert bool(_calls(recorder)) is not memory
 
 
 def test_a_step_of_a_job_hands_on_what_it_stored(machine: Daemon, recorder: Session) -> None:

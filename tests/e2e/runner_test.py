@@ -318,23 +318,26 @@ _FILLS = "printf 'protocol=https\\nhost=git.example\\n\\n' | git credential fill
 
 
 @pytest.mark.parametrize("kind", _RUNNERS)
-def test_what_a_step_stores_in_a_helper_of_the_machine_a_later_one_gets_and_no_other_job(
-    mintfs: Daemon, new: NewRunner, tmp_path: Path, kind: type[Runner]
+@pytest.mark.parametrize("store", ["memory", "helper"])
+def test_what_a_step_stores_a_later_one_gets_and_no_other_job(
+    mintfs: Daemon, new: NewRunner, tmp_path: Path, kind: type[Runner], store: str
 ) -> None:
     one, other = new(kind, "77", "one"), new(kind, "77", "other")
-    helper = tmp_path / "helper"  # one of the machine, wherever a job's home is
-    helper.write_text(f'#!/bin/sh\nexec git credential-store --file={tmp_path}/kept "$1"\n')
+    helper, kept = tmp_path / "helper", tmp_path / "kept"  # of the machine, wherever a job's home is
+    helper.write_text(f'#!/bin/sh\nexec git credential-store --file={kept} "$1"\n')
     helper.chmod(0o755)
-    (tmp_path / "ci.options").write_text(f"--connector=git\n--credential-store={helper}\n")
+    named = helper if store == "helper" else store
+    (tmp_path / "ci.options").write_text(f"--connector=git\n--credential-store={named}\n")
     for runner, password in ((one, "first"), (other, "second")):
         assert runner.start() == 0
         done = runner.early_step(_stores(password))
         assert done.returncode == 0, done.stderr
     assert one.step(_FILLS).stdout == "password=first\n"
     assert other.step(_FILLS).stdout == "password=second\n"
+    assert kept.exists() == (store == "helper")
     for runner in (one, other):
         assert runner.end() == 0
-    eventually("everything is erased", lambda: not (tmp_path / "kept").read_text())
+    eventually("everything is erased", lambda: not kept.exists() or not kept.read_text())
 
 
 @pytest.mark.parametrize(("kind", "names"), [(GitHub, ["same", "same"]), (Woodpecker, ["same", "same"]),

@@ -26,8 +26,8 @@ TEST(LeaseRequest, HoldsEachRestriction) {
             R"("operations":["fetch"],"repositories":["acme/*","acme/app"],"refs":["refs/heads/bot/*"]})");
 }
 
-TEST(LeaseRequest, NamesAHelperOfTheMachine) {
-  for (const char* name : {"cache", "store", "libsecret", "manager", "osxkeychain", "/usr/local/bin/helper"})
+TEST(LeaseRequest, NamesWhereTheJobsGitKeepsWhatItStores) {
+  for (const char* name : {"memory", "cache", "store", "libsecret", "manager", "osxkeychain", "/usr/local/bin/helper"})
     EXPECT_NE(request({.connectors = {"x"}, .credential_store = name}).find("\"credential_store\":\""),
               std::string::npos);
   for (const char* name : {"netrc", "!sh", "cache --timeout=1", "helper", "./helper", "/"})

@@ -1,5 +1,6 @@
 #include "mintfs/helper_check.h"
 
+#include "broker/system_helper.h"
 #include "mintfs/program_output.h"
 
 #include <cstdio>
@@ -21,6 +22,7 @@ bool git_has(const std::string& command, const std::vector<std::string>& environ
 }  // namespace
 
 void warn_of_missing_helper(const std::string& helper, const std::vector<std::string>& environment) {
+  if (helper == broker::kOwnMemory) return;
   if (helper.starts_with('/')) {
     if (::access(helper.c_str(), X_OK) != 0)
       std::fprintf(stderr, "mintfs: %s cannot be run, so nothing can be stored; correct --credential-store\n",

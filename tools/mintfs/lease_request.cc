@@ -112,9 +112,9 @@ json::object lease_request(const LeaseOptions& options) {
   if (!options.configurations.empty()) request["configurations"] = names(options.configurations);
   if (options.exact_protocol) request["exact_protocol"] = true;
   if (!options.credential_store.empty()) {
-    if (!broker::is_system_helper(options.credential_store))
+    if (!broker::is_credential_store(options.credential_store))
       throw UsageError("--credential-store: '" + options.credential_store + "' is not " +
-                       std::string(broker::kSystemHelpers));
+                       std::string(broker::kCredentialStores));
     request["credential_store"] = options.credential_store;
   }
   if (!options.proxy_url.empty()) {

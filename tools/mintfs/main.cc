@@ -97,8 +97,9 @@ void add_lease_options(CLI::App& command, Invocation& invocation) {
                    "What the job stores for http is not given for https, nor the other way round");
   command
       .add_option("--credential-store", lease.credential_store,
-                  "Keep what the job stores in this helper of the machine, not in mintfsd's memory")
-      ->option_text("cache|store|libsecret|manager|osxkeychain|PATH");
+                  "Have the job's git keep what it stores here and nowhere else: in mintfsd's memory, or a helper of "
+                  "the machine")
+      ->option_text("memory|cache|store|libsecret|manager|osxkeychain|PATH");
   command
       .add_option("--proxy-url", lease.proxy_url, "How the job reaches the proxy: one of the URLs that it is known by")
       ->option_text("URL");

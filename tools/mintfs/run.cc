@@ -83,7 +83,8 @@ int run(const ControlClient& client, const LeaseOptions& options, Via via, Engin
   const std::string keeper = keep ? keeping_lease("") : "";
   request["pid"] = "self";
   if (engine != Engine::none && !options.credential_store.empty())
-    throw UsageError("--credential-store: a helper of this machine is out of a container's reach");
+    throw UsageError(
+        "--credential-store: git-credential-mintfs, which asks it, is of this machine and out of a container's reach");
   // Refuses a bad inherited variable or a command that starts no container before anything is opened.
   if (engine == Engine::none)
     lease_variables({.path = "/", .id = ""}, via, own_variable);
