@@ -286,6 +286,20 @@ def test_config_check_names_who_is_let_in_and_does_not_exist(idle: Daemon, passw
         "correct the name, or: useradd nobody-here", "correct the name, or: groupadd none-here"]  # fmt: skip
 
 
+@pytest.mark.parametrize(("path", "repositories", "warns"), [
+    ("", None, True), ("/artifactory/", None, True), ("/repository", None, True), ("", ["org/acme/**"], False),
+    ("/artifactory/libs-release", None, False), ("/repository/maven-public/", None, False), ("/maven2", None, False),
+])  # fmt: skip
+def test_config_check_names_a_whole_server_in_the_place_of_one_maven_repository(
+    idle: Daemon, password: Path, path: str, repositories: list[str] | None, warns: bool
+) -> None:
+    more = {"repositories": repositories} if repositories else {}
+    for kind in ("maven", "nexus"):
+        idle.configure(connector("git", f"https://git.example{path}", password, **more | {"class": kind}))
+        done = idle.cli("config", "check", idle.config)
+        assert ("mintfs: warn: address of default/git: " in done.stderr) is (warns and kind == "maven"), done.stderr
+
+
 def test_status_is_for_people_and_programs(idle: Daemon) -> None:
     idle.open_lease()
     assert idle.cli("status").stdout

@@ -1,3 +1,4 @@
+#include "mintfs/address_check.h"
 #include "mintfs/allow_check.h"
 #include "mintfs/commands.h"
 #include "mintfs/secret_check.h"
@@ -39,6 +40,7 @@ int config_check(const std::filesystem::path& file, Format format) {
   }
   for (auto& finding : check_named_files(config)) findings.push_back(std::move(finding));
   for (auto& finding : check_allowed(config)) findings.push_back(std::move(finding));
+  for (auto& finding : check_addresses(config)) findings.push_back(std::move(finding));
   const auto failed = [](const Finding& finding) { return finding.state == Finding::State::fail; };
   const bool good = std::none_of(findings.begin(), findings.end(), failed);
   if (format != Format::json) return print_report(file, config, findings, good);

@@ -1,3 +1,4 @@
+#include "mintfs/address_check.h"
 #include "mintfs/allow_check.h"
 #include "mintfs/commands.h"
 #include "mintfs/machine_checks.h"
@@ -30,6 +31,7 @@ std::vector<Finding> examine(const ControlClient& client, const std::filesystem:
   if (config) {
     for (auto& finding : check_named_files(*config)) findings.push_back(std::move(finding));
     for (auto& finding : check_allowed(*config)) findings.push_back(std::move(finding));
+    for (auto& finding : check_addresses(*config)) findings.push_back(std::move(finding));
   }
 
   for (auto& finding : of_daemon) findings.push_back(std::move(finding));
