@@ -20,23 +20,37 @@ std::string_view trim(std::string_view text) {
   return text;
 }
 
-// Whether all of `text` may stand in a line. Looks at every byte without a branch, so that the
-// compiler makes vectors of it.
-bool is_text(std::string_view text, bool obs_text) {
-  bool good = true;
-  for (const char c : text) {
-    const auto byte = static_cast<unsigned char>(c);
-    good &= ((byte >= 0x20) & (byte < 0x7f)) | (byte == '\t') | (obs_text & (byte >= 0x80));
+// What a section, which is not empty, holds anywhere. Without a branch, so that the compiler makes vectors of it.
+struct Seen {
+  bool stray = false;  // a control character, or a CR or LF without the other
+  bool high = false;   // obs-text (RFC 9110 section 5.5)
+};
+
+Seen look_at(std::string_view section) {
+  const char* const bytes = section.data();
+  std::uint8_t stray = 0;
+  auto high = static_cast<std::uint8_t>(bytes[0]);
+  for (std::size_t i = 1; i < section.size(); ++i) {
+    const auto byte = static_cast<std::uint8_t>(bytes[i]);
+    const auto before = static_cast<std::uint8_t>(bytes[i - 1]);
+    const bool control = ((byte < 0x20) & (byte != '\t') & (byte != '\r') & (byte != '\n')) | (byte == 0x7f);
+    stray |= static_cast<std::uint8_t>(control | ((byte == '\n') != (before == '\r')));
+    high |= byte;
   }
-  return good;
+  return {.stray = stray != 0, .high = high >= 0x80};
 }
 
-// One line without its CRLF.
-boost::system::error_code scan_line(std::string_view line, bool obs_text) {
+bool is_high(char c) { return static_cast<std::uint8_t>(c) >= 0x80; }
+
+// One line without its CRLF; `high`: it may hold obs-text, which a name must not.
+boost::system::error_code scan_line(std::string_view line, bool high) {
   if (line.size() > kMaxField) return Errc::header_too_large;
-  if (line.empty() || blank(line.front())) return Errc::request_malformed;
+  // The first byte of all has none before it that look_at() would have told it by.
+  if (line.empty() || static_cast<std::uint8_t>(line.front()) <= ' ' || line.front() == 0x7f)
+    return Errc::request_malformed;
+  if (!high) return {};
   const auto name = line.substr(0, line.find(':'));
-  if (!is_text(name, false) || !is_text(line.substr(name.size()), obs_text)) return Errc::request_malformed;
+  if (std::any_of(name.begin(), name.end(), is_high)) return Errc::request_malformed;
   return {};
 }
 
@@ -62,12 +76,13 @@ std::size_t find_header_end(std::string_view bytes, std::size_t& from) noexcept 
 boost::system::error_code scan_section(std::string_view section, bool obs_text) noexcept {
   if (section.size() > kMaxHeaderSection) return Errc::header_too_large;
   if (!section.ends_with("\r\n\r\n")) return Errc::request_malformed;
+  const Seen seen = look_at(section);
+  if (seen.stray || (seen.high && !obs_text)) return Errc::request_malformed;
   section.remove_suffix(2);
-  // A bare CR or LF is a control character within the line that is cut at CRLF.
   for (std::size_t lines = 0; !section.empty(); ++lines) {
     if (lines > kMaxFields) return Errc::header_too_large;  // the first line is no field
-    const std::size_t end = section.find("\r\n");
-    if (const auto error = scan_line(section.substr(0, end), obs_text)) return error;
+    const std::size_t end = section.find('\r');
+    if (const auto error = scan_line(section.substr(0, end), seen.high)) return error;
     section.remove_prefix(end + 2);
   }
   return {};
