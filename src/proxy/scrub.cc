@@ -125,8 +125,9 @@ void base64_forms(std::string_view bytes, std::size_t before, const Add& add) {
   }
 }
 
-std::size_t pair_of(std::string_view text) {
-  return static_cast<std::size_t>(static_cast<unsigned char>(text[0])) << 8 | static_cast<unsigned char>(text[1]);
+// Of two bytes that are there.
+std::size_t pair_at(const char* at) {
+  return static_cast<std::size_t>(static_cast<unsigned char>(at[0])) << 8 | static_cast<unsigned char>(at[1]);
 }
 
 }  // namespace
@@ -152,12 +153,12 @@ void ScrubPatterns::add(std::string_view pattern) {
   const auto same = [&](const broker::Secret& known) { return known.reveal() == pattern; };
   if (std::any_of(patterns_.begin(), patterns_.end(), same)) return;
   patterns_.emplace_back(pattern);
-  starts_.set(pair_of(pattern));
+  starts_.set(pair_at(pattern.data()));
   longest_ = std::max(longest_, pattern.size());
 }
 
 std::size_t ScrubPatterns::match(std::string_view text) const noexcept {
-  if (text.size() < 2 || !starts_.test(pair_of(text))) return 0;
+  if (text.size() < 2 || !starts_[pair_at(text.data())]) return 0;
   std::size_t longest = 0;
   for (const auto& pattern : patterns_)
     if (pattern.size() > longest && text.starts_with(pattern.reveal())) longest = pattern.size();
@@ -176,7 +177,8 @@ void ScrubPatterns::scrub(std::span<char> text) const noexcept {
   const std::string_view view(text.data(), text.size());
   std::size_t starred = 0;
   for (std::size_t i = 0; i < text.size(); ++i) {
-    starred = std::max(starred, i + match(view.substr(i)));
+    const bool may_begin = i + 1 < view.size() && starts_[pair_at(view.data() + i)];
+    if (may_begin) starred = std::max(starred, i + match(view.substr(i)));
     if (i < starred) text[i] = '*';
   }
 }
