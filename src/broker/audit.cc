@@ -1,5 +1,6 @@
 #include "broker/audit.h"
 
+#include <algorithm>
 #include <cerrno>
 #include <chrono>
 #include <cstdio>
@@ -23,12 +24,17 @@ constexpr std::chrono::milliseconds kDelay{100};
 constexpr std::size_t kBatch = 64 * 1024;
 constexpr std::chrono::seconds kStrangerDelay{1};
 
+bool stands_for_itself(char c) { return c >= 0x20 && c <= 0x7e && c != '"' && c != '\\'; }
+
 void append_escaped(std::string& out, std::string_view text) {
+  const auto plain = std::find_if_not(text.begin(), text.end(), stands_for_itself);
+  out.append(text.begin(), plain);
+  text.remove_prefix(static_cast<std::size_t>(plain - text.begin()));
   for (const char c : text) {
     if (c == '"' || c == '\\') {
       out += '\\';
       out += c;
-    } else if (c >= 0x20 && c <= 0x7e) {
+    } else if (stands_for_itself(c)) {
       out += c;
     } else {
       char code[8];
