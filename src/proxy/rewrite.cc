@@ -126,12 +126,14 @@ void append_path(std::string& out, std::string_view path, const Folded& folded) 
   }
 }
 
-void append_status(std::string& out, unsigned status) {
+// Package managers show of a refusal its status line and no more, so a `reason` of ours stands there too.
+void append_status(std::string& out, unsigned status, std::string_view reason = {}) {
   out.append("HTTP/1.1 ");
   append_number(out, status);
   out.append(" ");
   const auto known = boost::beast::http::int_to_status(status);
   if (known != boost::beast::http::status::unknown) out.append(std::string_view(obsolete_reason(known)));
+  if (!reason.empty()) out.append(", mintfs: ").append(reason);
   out.append("\r\n");
 }
 
@@ -281,7 +283,7 @@ void write_refusal(unsigned status, Errc code, std::string_view detail, std::str
   body.append(broker::advice(code)).append("\n");
 
   out.clear();
-  append_status(out, status);
+  append_status(out, status, broker::reason_word(code));
   append_field(out, "Content-Type", "text/plain; charset=utf-8");
   append_field(out, "Cache-Control", "no-store");
   append_length(out, body.size());

@@ -55,8 +55,8 @@ void write_result(std::string_view type, std::string_view body, bool keep_alive,
 // none before. Never to git, which would ask its helpers and erase what they gave.
 void write_challenge(bool keep_alive, bool head_request, std::string& out);
 
-// Replaces `out` by a whole text/plain answer "mintfs: <reason>: [<detail>: ]<advice>\n". `detail`
-// names the thing, e.g. the connector; it is escaped and cut, so it may hold client bytes.
+// Replaces `out` by a whole text/plain answer "mintfs: <reason>: [<detail>: ]<advice>\n", with the reason in its status
+// line as well. `detail` names the thing, e.g. the connector; it is escaped and cut, so it may hold client bytes.
 void write_error(broker::Errc code, std::string_view detail, bool keep_alive, bool head_request, std::string& out);
 
 }  // namespace mintfs::proxy

@@ -112,6 +112,13 @@ def test_npm_is_held_to_the_packages_of_its_lease(
     assert [target for _, target in npm.seen] == ["/@acme%2fone", "/@acme/one"]
 
 
+def test_npm_tells_why_it_was_refused(npm: PackageServer, secret: Path, start_mintfs: Callable[..., Daemon]) -> None:
+    mintfs = start_mintfs(of_class("npm", "npm", npm, secret))
+    refused = mintfs.cli("run", "-c", "npm", "--repository", "@acme/*", "--configuration", "npmrc", "--",
+                         "npm", "view", "--registry", f"{mintfs.url}{mintfs.path(name='npm')}", "other", check=False)  # fmt: skip
+    assert "403 Forbidden, mintfs: repository-denied" in refused.stderr and npm.seen == []
+
+
 # --- PyPI ------------------------------------------------------------------------------------------
 
 
@@ -158,6 +165,18 @@ def test_twine_uploads_and_pip_installs(
     run_with(mintfs, "pypi", "pip", *pip, tmp_path / "again", "left-over", cwd=tmp_path)
     assert (tmp_path / "again/left_over/__init__.py").exists()
     never_saw_the_token(pypi)
+
+
+def test_twine_tells_why_it_was_refused(
+    pypi: PackageServer, secret: Path, tmp_path: Path, start_mintfs: Callable[..., Daemon], new_job: Callable[..., Job]
+) -> None:
+    mintfs = start_mintfs(of_class("pypi", "pypi", pypi, secret))
+    job = new_job(mintfs.open_lease("--configuration", "pypirc", "--read-only", connectors=["pypi"]))
+    assert job.lease
+    refused = job.run("/usr/bin/twine", "upload", "--non-interactive", "--config-file", job.lease.path / ".pypirc",
+                      "-r", "pypi", wheel(tmp_path, "left_over"), check=False)  # fmt: skip
+    assert refused.returncode != 0 and "operation-denied" in refused.stdout + refused.stderr
+    assert pypi.seen == []
 
 
 def test_pip_is_held_to_the_projects_of_its_lease(
@@ -209,6 +228,8 @@ def test_maven_deploys_and_resolves(
     job.run(*mvn, "-s", settings, f"{GET}:get", "-Dartifact=org.acme:a:1.0:pom")
     assert (tmp_path / "m2/org/acme/a/1.0/a-1.0.pom").exists()
     never_saw_the_token(maven)
+    refused = job.run(*mvn, "-s", settings, f"{GET}:get", "-Dartifact=org.other:b:1.0:pom", check=False)
+    assert "403 Forbidden, mintfs: repository-denied" in refused.stdout + refused.stderr
     outside = exchange(mintfs.port, request("GET", mintfs.path("org/other/b.pom", "central"), job.authorization()))
     assert outside.status == 403
     # Maven shows what it has to who asks.

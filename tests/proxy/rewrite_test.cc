@@ -235,10 +235,10 @@ TEST(ErrorAnswer, NamesTheThingAndKeepsClientBytesHarmless) {
 TEST(ErrorAnswer, ToHeadHasNoBodyAndABoundSaysWhenToComeBack) {
   std::string out;
   write_error(Errc::too_many, "", true, true, out);
-  EXPECT_THAT(out, HasSubstr("HTTP/1.1 429 Too Many Requests\r\n"));
+  EXPECT_THAT(out, HasSubstr("HTTP/1.1 429 Too Many Requests, mintfs: too-many\r\n"));
   EXPECT_THAT(out, HasSubstr("\r\nRetry-After: 1\r\n"));
   EXPECT_TRUE(out.ends_with("\r\n\r\n"));
-  EXPECT_THAT(out, Not(HasSubstr("mintfs")));
+  EXPECT_THAT(out, Not(HasSubstr("mintfs: too-many: ")));
 }
 
 }  // namespace
