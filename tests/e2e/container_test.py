@@ -100,7 +100,9 @@ def _as_person(folder: Path) -> list[str]:
         there, here = Path("/etc") / name, folder / name
         here.write_text(f"{there.read_text()}{line}\n")
         binds += f"mount --bind {here} {there}; "
-    return ["unshare", "--mount", "sh", "-ec", f'{binds} exec "$@"', "sh", *as_user(_PERSON), "env", f"HOME={home}",
+    # With the first of its processes end all, also the one by which Podman keeps the user's namespace.
+    alone = ["unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"]
+    return [*alone, "sh", "-ec", f'{binds} exec "$@"', "sh", *as_user(_PERSON), "env", f"HOME={home}",
             f"XDG_RUNTIME_DIR={runtime}", f"MINTFS_SOCKET={folder}/mintfs/run/control.sock"]  # fmt: skip
 
 
