@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import signal
 import socket
 import subprocess
 from collections.abc import Callable
@@ -72,6 +73,19 @@ def test_a_missing_fusermount3_is_found(stopped: Daemon, tmp_path: Path) -> None
     hidden = [*as_user(STRANGER), "env", f"PATH={path}"]
     found = _finding(mintfs, "fusermount3", *hidden)
     assert (found["state"], found["remedy"]) == ("fail", "apt install fuse3") and "is missing" in found["sentence"]
+
+
+def test_a_mintfsd_that_does_not_answer_is_found(mintfs: Daemon) -> None:
+    assert mintfs.process
+    mintfs.process.send_signal(signal.SIGSTOP)
+    try:
+        asked = mintfs.cli("status", check=False)
+        status, said = _doctor(mintfs)
+    finally:
+        mintfs.process.send_signal(signal.SIGCONT)
+    assert asked.returncode == 1 and f"mintfsd listens at {mintfs.control}, but has not answered" in asked.stderr
+    assert status == 1 and asked.stderr.removeprefix("mintfs: ").strip() in said and "systemctl restart mintfs" in said
+    assert f"{mintfs.mount} does not answer" in said and "is taken" not in said, "it holds the port itself"
 
 
 def test_a_taken_port_is_found(stopped: Daemon) -> None:

@@ -66,6 +66,9 @@ HttpAnswer ControlClient::exchange(std::string_view method, std::string target, 
       return ask(socket_, request);
     }
   } catch (const boost::system::system_error& failure) {
+    if (failure.code().value() == ETIMEDOUT)
+      throw Silent("mintfsd listens at " + socket_.string() + ", but has not answered for " +
+                   std::to_string(deadline_.count()) + " s; restart it if that lasts");
     throw Unreachable(to_sentence(socket_, failure.code()));
   } catch (const ForeignServer& foreign) {
     throw Unreachable("what listens at " + socket_.string() + " belongs to user " + std::to_string(foreign.uid()) +

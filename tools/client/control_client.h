@@ -24,6 +24,12 @@ class Unreachable : public std::runtime_error {
   using std::runtime_error::runtime_error;
 };
 
+// It listens and did not answer in time.
+class Silent : public Unreachable {
+ public:
+  using Unreachable::Unreachable;
+};
+
 // The daemon said no; what() is its sentence.
 class Refused : public std::runtime_error {
  public:
@@ -39,7 +45,8 @@ class Refused : public std::runtime_error {
 
 class ControlClient {
  public:
-  static constexpr std::chrono::seconds kPatience{90};  // starting a successor takes a while
+  static constexpr std::chrono::seconds kPatience{90};       // starting a successor takes a while
+  static constexpr std::chrono::seconds kShortPatience{10};  // of who asks how it is
 
   explicit ControlClient(std::filesystem::path socket, std::chrono::seconds deadline = kPatience)
       : socket_(std::move(socket)), deadline_(deadline) {}

@@ -24,7 +24,7 @@ bool is_anothers(const std::filesystem::path& socket) {
 // From the ground up: a later check is of use only where the earlier ones are good.
 std::vector<Finding> examine(const ControlClient& client, const std::filesystem::path& file) {
   std::vector<Finding> of_daemon;
-  const auto status = check_daemon(client, of_daemon);
+  const auto [status, silent] = check_daemon(client, of_daemon);
   std::vector<Finding> findings =
       check_machine(status && is_anothers(client.socket()) ? Mounter::another : Mounter::caller);
   const auto config = check_configuration(file, findings);
@@ -43,7 +43,7 @@ std::vector<Finding> examine(const ControlClient& client, const std::filesystem:
   if (status) {
     check_connectors(client, findings);
     check_gitconfig(client, findings);
-  } else if (config) {
+  } else if (config && !silent) {  // else it holds the port
     for (const auto& address : config->proxy.listen)
       if (!address.is_unix()) findings.push_back(check_port(address));
     check_servers(*config, findings);
@@ -54,7 +54,7 @@ std::vector<Finding> examine(const ControlClient& client, const std::filesystem:
 }  // namespace
 
 int doctor(const ControlClient& client, const std::filesystem::path& config, Format format) {
-  const auto findings = examine(client, config);
+  const auto findings = examine(ControlClient(client.socket(), ControlClient::kShortPatience), config);
   if (format == Format::json) {
     boost::json::array checks;
     for (const auto& finding : findings) checks.push_back(to_json(finding));

@@ -93,7 +93,7 @@ std::optional<broker::Config> check_configuration(const std::filesystem::path& f
   }
 }
 
-std::optional<boost::json::object> check_daemon(const client::ControlClient& client, std::vector<Finding>& findings) {
+DaemonAnswer check_daemon(const client::ControlClient& client, std::vector<Finding>& findings) {
   try {
     auto status = client.status();
     findings.push_back({State::ok, "mintfsd",
@@ -104,10 +104,13 @@ std::optional<boost::json::object> check_daemon(const client::ControlClient& cli
     if (text(status, "audit_lost") != "0")
       findings.push_back({State::fail, "audit log", text(status, "audit_lost") + " lines could not be written",
                           "make room on the disk that holds it (audit.file): df -h"});
-    return status;
+    return {.status = std::move(status), .silent = false};
+  } catch (const client::Silent& silence) {
+    findings.push_back({State::fail, "mintfsd", silence.what(), "systemctl restart mintfs"});
+    return {.status = std::nullopt, .silent = true};
   } catch (const std::exception& error) {
     findings.push_back({State::fail, "mintfsd", error.what(), "systemctl start mintfs, or: mintfsd --config FILE"});
-    return std::nullopt;
+    return {};
   }
 }
 

@@ -14,8 +14,11 @@ namespace mintfs::cli {
 // Reads the configuration; nothing when there is none or it is wrong. The finding says which.
 std::optional<broker::Config> check_configuration(const std::filesystem::path& file, std::vector<Finding>& findings);
 
-// The daemon's status; nothing when it cannot be asked.
-std::optional<boost::json::object> check_daemon(const client::ControlClient& client, std::vector<Finding>& findings);
+struct DaemonAnswer {
+  std::optional<boost::json::object> status;  // nothing when it cannot be asked
+  bool silent = false;                        // it is there and does not answer
+};
+DaemonAnswer check_daemon(const client::ControlClient& client, std::vector<Finding>& findings);
 
 // Whether `mount` answers. `serving`: a daemon says that it is mounted there.
 Finding check_mount(const std::filesystem::path& mount, bool serving);

@@ -6,7 +6,7 @@
 namespace mintfs::cli {
 
 int status(const ControlClient& client, Format format) {
-  const boost::json::object status = client.status();
+  const boost::json::object status = ControlClient(client.socket(), ControlClient::kShortPatience).status();
   if (format == Format::json) {
     print(status);
     return 0;
