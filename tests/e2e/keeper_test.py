@@ -16,7 +16,7 @@ import pytest
 from support.git_server import GitServer
 from support.inhabitant import Inhabitant
 from support.job import Job, basic
-from support.mintfs import KEEPER, STRANGER, Daemon, Lease, as_user, base_environment, token_in
+from support.mintfs import BUILD, KEEPER, STRANGER, Daemon, Lease, as_user, base_environment, connector, token_in
 from support.raw_http import exchange, request
 from support.tracer import Tracer
 from support.waiting import DEADLINE, eventually
@@ -285,6 +285,22 @@ def test_a_newer_keeper_takes_over_without_a_gap(
     assert _mounts_below(kept.root) == []
 
 
+def test_a_newer_keeper_is_given_the_socket_at_last(kept: Daemon, lease: Lease) -> None:
+    """One that was not given all must not take itself for the keeper beside the one that goes on."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with ours, theirs, socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as to:
+        to.connect(str(kept.keeper_socket))
+        socket.send_fds(to, [b"TAKEOVER=1"], [theirs.fileno()])
+        theirs.close()
+        told: list[str] = []
+        while message := (received := socket.recv_fds(ours, 4096, 1))[0]:
+            told.append(message.decode().split("=")[-1])
+            for descriptor in received[1]:
+                os.close(descriptor)
+    assert kept.process and kept.process.wait(DEADLINE) == 0
+    assert {"view", "fuse", "proxy", "control"} < set(told) and told[-1] == "keeper"
+
+
 def test_a_newer_keeper_takes_over_from_one_whose_daemon_cannot_start(
     kept: Daemon, lease: Lease, start_keeper: Callable[[], subprocess.Popen[bytes]]
 ) -> None:
@@ -375,6 +391,7 @@ GARBAGE = ["", "\n", "=", "=1", "FDSTORE", "FDSTORE=1", "FDSTORE=1\nFDNAME=", "F
            "\x01" * 4095, "\x01" * 4096, "é" * 1000]  # fmt: skip
 
 
+@pytest.mark.root  # looks at the descriptors of a process that is not dumpable
 def test_garbage_changes_nothing(kept: Daemon, lease: Lease) -> None:
     assert kept.keeper_socket and kept.process
     before = sorted(os.listdir(f"/proc/{kept.process.pid}/fd"))
@@ -397,6 +414,7 @@ def test_garbage_changes_nothing(kept: Daemon, lease: Lease) -> None:
         assert os.pread(handle.fileno(), 1 << 16, 0) == whole
 
 
+@pytest.mark.root  # looks at the descriptors of a process that is not dumpable
 def test_the_table_of_what_is_kept_has_a_bound(kept: Daemon, lease: Lease) -> None:
     assert kept.keeper_socket and kept.process
     before = len(os.listdir(f"/proc/{kept.process.pid}/fd"))
@@ -437,6 +455,69 @@ def test_a_socket_that_cannot_be_made_is_said(place: str) -> None:
     done = _run("--socket", place, "--", "true")
     assert done.returncode == 1
     assert "with --socket" in done.stderr and len(done.stderr.splitlines()) == 1
+
+
+def test_too_low_a_limit_of_open_files_is_said(tmp_path: Path) -> None:
+    limited = ["prlimit", "--nofile=95", KEEPER, "--socket", tmp_path / "keeper.sock", "--", "true"]
+    done = subprocess.run(limited, capture_output=True, text=True, timeout=DEADLINE, env=base_environment())
+    assert done.returncode == 1 and "ulimit -n 96" in done.stderr and len(done.stderr.splitlines()) == 1
+
+
+#: Tells of what the keeper, and no child of it, allocates once it has begun to wait.
+_WATCHED = """
+#include <dlfcn.h>
+#include <errno.h>
+#include <poll.h>
+#include <stddef.h>
+#include <string.h>
+#include <unistd.h>
+extern "C" {
+void* __libc_malloc(size_t);
+void* __libc_calloc(size_t, size_t);
+void* __libc_realloc(void*, size_t);
+static pid_t watched;
+static void tell(const char* what) {
+  if (watched == getpid()) (void)!write(2, what, strlen(what));
+}
+void* malloc(size_t size) { tell("ALLOCATED\\n"); return __libc_malloc(size); }
+void* calloc(size_t count, size_t size) { tell("ALLOCATED\\n"); return __libc_calloc(count, size); }
+void* realloc(void* old, size_t size) { tell("ALLOCATED\\n"); return __libc_realloc(old, size); }
+int poll(pollfd* waiting, nfds_t count, int patience) {
+  static const auto real = reinterpret_cast<int (*)(pollfd*, nfds_t, int)>(dlsym(RTLD_NEXT, "poll"));
+  if (watched == 0 && strcmp(program_invocation_short_name, "mintfs-keeper") == 0) {
+    watched = getpid();
+    tell("WATCHED\\n");
+  }
+  return real(waiting, count, patience);
+}
+}
+"""
+
+
+@pytest.mark.skipif("clang" in BUILD.name or "tsan" in BUILD.name, reason="a sanitizer has an allocator of its own")
+def test_nothing_is_allocated_after_the_start(
+    server: GitServer, password: Path, start_mintfs: Callable[..., Daemon], tmp_path: Path
+) -> None:
+    source, library = tmp_path / "watched.cc", tmp_path / "watched.so"
+    source.write_text(_WATCHED)
+    subprocess.run(["g++", "-shared", "-fPIC", "-O1", source, "-o", library], check=True)
+    kept = start_mintfs(connector("git", server.url, password), keeper=True, wrapper=["env", f"LD_PRELOAD={library}"])
+    good = kept.config.read_text()
+    kept.cli("upgrade")
+    _kill(kept)
+    _send(kept, "FDSTORE=1\nFDNAME=a:b", script=_GIVE)
+    kept.config.write_text("nonsense\n")
+    pid = kept.kill_served()
+    eventually("it is tried again", lambda: "is started again in 200 ms" in kept.log())
+    kept.write_config(good)
+    kept.wait_for_successor_of(pid)
+    old = kept.process
+    kept.spawn()
+    assert old and old.wait(DEADLINE) == 0
+    _kill(kept)
+    assert kept.stop() == 0
+    assert kept.log().count("WATCHED") == 2 and "has taken over" in kept.log() and "is refused" in kept.log()
+    assert "ALLOCATED" not in kept.log()
 
 
 def test_a_program_that_is_not_there_is_said_and_tried_again(tmp_path: Path) -> None:

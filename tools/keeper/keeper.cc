@@ -18,6 +18,8 @@
 #include <cerrno>
 #include <chrono>
 #include <csignal>
+#include <cstdarg>
+#include <cstddef>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -37,8 +39,6 @@ extern "C" {  // glibc 2.36 forgets that
 #include <sys/pidfd.h>
 }
 
-#define SAY(format, ...) dprintf(STDERR_FILENO, "mintfs-keeper: " format "\n" __VA_OPT__(, ) __VA_ARGS__)
-
 namespace {
 
 using Text = std::string_view;
@@ -57,8 +57,21 @@ bool ready = false, stopping = false;
 long long started = 0, restart_at = 0;  // milliseconds; 0: never
 int failures = 0;
 
+// One line, cut off where it is too long. dprintf(3) would allocate.
+[[gnu::format(printf, 1, 2)]] void say(const char* format, ...) {
+  char line[1024] = "mintfs-keeper: ";
+  std::size_t size = std::strlen(line);
+  va_list values;
+  va_start(values, format);
+  std::vsnprintf(line + size, sizeof line - size, format, values);
+  va_end(values);
+  size = std::strlen(line);
+  line[size++] = '\n';
+  [[maybe_unused]] const ssize_t written = write(STDERR_FILENO, line, size);
+}
+
 [[noreturn]] void fail(const char* what, const char* next) {
-  SAY("%s: %s; %s", what, std::strerror(errno), next);
+  say("%s: %s; %s", what, std::strerror(errno), next);
   std::exit(1);
 }
 
@@ -116,7 +129,7 @@ bool receive(int from, char (&text)[4096]) {
     else
       std::memcpy(&descriptor, CMSG_DATA(each), sizeof descriptor);
   const bool ours = sender.uid == geteuid();
-  if (size > 0 && !ours) SAY("a message of user %u is refused; only user %u may speak here", sender.uid, geteuid());
+  if (size > 0 && !ours) say("a message of user %u is refused; only user %u may speak here", sender.uid, geteuid());
   const bool counts = size > 0 && ours && (message.msg_flags & MSG_TRUNC) == 0;
   text[counts ? size : 0] = '\0';
   if (descriptor >= 0) move(descriptor, kGiven);
@@ -144,7 +157,7 @@ void keep(Text name) {
   forget(name);
   const int at = place_of("");
   if (at == kMost || name.empty() || name.size() > kLongestName || name.find(':') != Text::npos)
-    return SAY("a descriptor is refused: no room, or a bad name"), void();
+    return say("a descriptor is refused: no room, or a bad name"), void();
   if (dup3(kGiven, kKept + at, O_CLOEXEC) >= 0) names[at][name.copy(names[at], kLongestName)] = '\0';
 }
 
@@ -156,19 +169,20 @@ void greet_kernel() {
   pollfd waiting{.fd = fuse, .events = POLLIN, .revents = 0};
   const int error = poll(&waiting, 1, kPatience) == 1 ? mintfs::fs::exchange_init(fuse, request) : ETIMEDOUT;
   if (error != 0 || pwrite(view, request, sizeof request, 0) < 0)
-    SAY("the mount is not greeted: %s", std::strerror(error != 0 ? error : errno));
+    say("the mount is not greeted: %s", std::strerror(error != 0 ? error : errno));
 }
 
 // Gives everything to the newer keeper at kGiven and ends; mintfsd goes on and does not notice.
 void hand_over() {
   char text[64];
   std::snprintf(text, sizeof text, "MAINPID=%d", static_cast<int>(child));
-  bool whole = send(kGiven, "FDSTORE=1\nFDNAME=keeper", kListener) && (child == 0 || send(kGiven, text, kChild));
+  bool whole = child == 0 || send(kGiven, text, kChild);
   for (int at = 0; whole && at < kMost; ++at) {
     std::snprintf(text, sizeof text, "FDSTORE=1\nFDNAME=%.*s", kLongestName, names[at]);
     whole = names[at][0] == '\0' || send(kGiven, text, kKept + at);
   }
-  SAY("%s", whole ? "a newer keeper has taken over" : "the newer keeper did not take all; this one goes on");
+  whole = whole && send(kGiven, "FDSTORE=1\nFDNAME=keeper", kListener);  // at last: who has it has all
+  say("%s", whole ? "a newer keeper has taken over" : "the newer keeper did not take all; this one goes on");
   if (whole) std::exit(0);
 }
 
@@ -216,7 +230,7 @@ bool hear(int from) {
   setenv("MINTFS_KEEPER", "1", 1);
   sigprocmask(SIG_UNBLOCK, &heard, nullptr);
   execvp(command[0], command);
-  SAY("cannot run %s: %s", command[0], std::strerror(errno));
+  say("cannot run %s: %s", command[0], std::strerror(errno));
   _exit(127);
 }
 
@@ -235,7 +249,7 @@ void child_ended() {
   if (stopping) return;
   failures = ready && now() - started >= kHealthy ? 0 : failures + 1;
   const int pause = failures == 0 ? 0 : std::min(kShortest << std::min(failures - 1, 10), kLongest);
-  SAY("%s has ended; it is started again in %d ms", command[0], pause);
+  say("%s has ended; it is started again in %d ms", command[0], pause);
   restart_at = now() + pause;
 }
 
@@ -299,6 +313,8 @@ void read_arguments(int count, char** arguments) {
 
 int main(int count, char** arguments) {
   read_arguments(count, arguments);
+  errno = EMFILE;
+  if (sysconf(_SC_OPEN_MAX) < kKept + kMost) fail("the limit of open files", "raise it to 96: ulimit -n 96");
   close_range(kFirst, ~0U, 0);
   prctl(PR_SET_DUMPABLE, 0);         // what it keeps opens repositories: no core dump, no debugger
   prctl(PR_SET_CHILD_SUBREAPER, 1);  // an upgraded mintfsd becomes our child
