@@ -36,6 +36,9 @@
 namespace mintfs::broker {
 
 inline constexpr std::size_t kLeaseIdSize = 26;
+// Of serials, which are microseconds since the epoch and stand in 53 bits of node ids: room is left above it for all
+// that follow.
+inline constexpr std::uint64_t kMaxSerial = (std::uint64_t{1} << 53) - (std::uint64_t{1} << 32);
 inline constexpr const char* kPodUid = "pod_uid";  // the label of who a lease belongs to in a cluster
 
 struct Lease {

@@ -160,6 +160,7 @@ Lease parse(const json::object& object) {
   if (seen_at != nullptr && !is_seen_path(lease.seen_at)) throw std::runtime_error("its seen_at is malformed");
   lease.id = text(object.at("id"));
   lease.serial = object.at("serial").to_number<std::uint64_t>();
+  if (lease.serial == 0 || lease.serial > kMaxSerial) throw std::runtime_error("its serial is out of range");
   lease.uid = object.at("uid").to_number<uid_t>();
   lease.opener = object.at("opener").to_number<uid_t>();
   lease.subject = text(object.at("subject"));

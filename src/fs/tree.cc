@@ -36,6 +36,7 @@ constexpr std::uint16_t number_in(Node node) {
 }
 
 static_assert(number_in(node_of(1, Layout::kNumbers - 1)) == Layout::kNumbers - 1);
+static_assert(serial_in(node_of(broker::kMaxSerial, 0)) == broker::kMaxSerial);
 
 std::uint32_t random_generation(broker::Random& random) {
   char bytes[sizeof(std::uint32_t)];

@@ -28,7 +28,7 @@ class LeaseFile : public testing::Test {
   test::TempDir directory;
   const std::filesystem::path file = directory.path() / "lease.json";
   Lease lease{.id = "abcdefghijklmnopqrstuvwxyz",
-              .serial = 18'446'744'073'709'551'615u,
+              .serial = kMaxSerial,
               .uid = 4'294'967'294u,
               .opener = 4001,
               .subject = "uid:4294967294",
@@ -250,6 +250,8 @@ TEST_F(LeaseFile, IsRefusedWithAValueThatIsNotOurs) {
            {"uid", 4'294'967'296, "wrong type"},
            {"uid", 1.5, "wrong type"},
            {"serial", -1, "wrong type"},
+           {"serial", 0, "its serial is out of range"},
+           {"serial", kMaxSerial + 1, "its serial is out of range"},
            {"kid", 4'294'967'296, "wrong type"},
            {"connectors", json::array(0, nullptr), "names no connector"},
            {"connectors", list("A/B"), "malformed connector name"},

@@ -69,6 +69,8 @@ DAMAGES: dict[str, Callable[[Path], None]] = {
     "with an id that leads elsewhere": _changed(id="../../../etc/passwd"),
     "without a serial": _without("serial"),
     "with a serial that is none": _changed(serial=-1),
+    "with a serial of no node": _changed(serial=0),
+    "with a serial that leaves none for others": _changed(serial=1 << 54),
     "with a uid that is none": _changed(uid="root"),
     "with a uid that is too large": _changed(uid=1 << 40),
     "with a subject that breaks out of a token": _changed(subject='x","lease":"y'),
