@@ -53,6 +53,8 @@ void Daemon::pause() {
 }
 
 void Daemon::resume() {
+  runtime_lock_.sign();
+  state_lock_.sign();
   watch_.adopt();
   // The new one may have given others under these names.
   keep_sockets();

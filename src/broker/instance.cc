@@ -72,13 +72,19 @@ InstanceLock::InstanceLock(const std::filesystem::path& directory, mode_t mode, 
                              std::string(owner, size > 0 ? static_cast<std::size_t>(size) : 0) + ") serves " +
                              directory.string() + "; stop it or choose another " + key);
   }
-  const std::string pid = std::to_string(::getpid());
-  if (::ftruncate(descriptor_, 0) != 0 || ::pwrite(descriptor_, pid.data(), pid.size(), 0) < 0) {
+  if (!sign()) {
     const int failed = errno;
     ::close(descriptor_);
     throw std::runtime_error("cannot write " + file.string() + ": " + std::generic_category().message(failed) +
                              "; make room there or choose another " + key);
   }
+}
+
+// Cut off afterwards: room that it gave away first could be another's by now.
+bool InstanceLock::sign() const {
+  const std::string pid = std::to_string(::getpid());
+  return ::pwrite(descriptor_, pid.data(), pid.size(), 0) >= 0 &&
+         ::ftruncate(descriptor_, static_cast<off_t>(pid.size())) == 0;
 }
 
 InstanceLock::~InstanceLock() { release(); }

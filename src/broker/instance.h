@@ -22,6 +22,9 @@ class InstanceLock {
   InstanceLock& operator=(const InstanceLock&) = delete;
 
   int descriptor() const { return descriptor_; }
+  // Says in the lock who has it, for others to name; false and errno when that failed. A successor that came to
+  // nothing may have said that it does.
+  bool sign() const;
   // Leaves it to the successor, so that it goes with that one and not with whoever of the two ends last.
   void release();
 

@@ -434,6 +434,18 @@ def test_a_bad_configuration_leaves_the_old_one_serving(
     _assert_serves(running, job, server, "later")
 
 
+def test_after_an_upgrade_that_failed_the_one_that_serves_is_named(
+    running: Daemon, server: GitServer, password: Path, start_mintfs: Callable[..., Daemon]
+) -> None:
+    """The new one had signed the locks before it came to nothing."""
+    running.configure(connector("git", server.url, password), proxy={"listen": f"127.0.0.1:{server.port}"})
+    _assert_refuses(running)
+    for where in ({"runtime_dir": running.runtime}, {"state_dir": running.state}):
+        second = start_mintfs(connector("git", "https://git.example", password), ready=False,
+                              name="second-" + next(iter(where)), daemon=where)  # fmt: skip
+        assert f"another mintfsd (process {running.pid}) serves" in second.refuses_to_start()
+
+
 def test_a_failed_upgrade_by_signal_is_said_in_the_log(running: Daemon) -> None:
     pid = running.pid
     running.config.write_text("nonsense\n")
