@@ -13,6 +13,8 @@
 namespace mintfs::broker {
 namespace {
 
+constexpr char kSetAside[] = ".refused";
+
 // A lease that gateways have granted has brought its own.
 bool add_key(Lease& lease, const MasterKeys& keys) {
   if (lease.grant) return true;
@@ -43,7 +45,7 @@ std::size_t LeaseTable::load(const MasterKeys& keys, Time now, const std::functi
     const std::string name = file.path().filename().string();
     if (!name.ends_with(".json")) {
       // What a write that was cut off left behind.
-      if (name.find(".json.") != std::string::npos && !name.ends_with(".refused")) ::unlink(file.path().c_str());
+      if (name.find(".json.") != std::string::npos && !name.ends_with(kSetAside)) ::unlink(file.path().c_str());
       continue;
     }
     try {
@@ -59,7 +61,7 @@ std::size_t LeaseTable::load(const MasterKeys& keys, Time now, const std::functi
     } catch (const std::exception& error) {
       report("the lease file " + file.path().string() + " is refused: " + error.what());
       std::error_code ignored;
-      std::filesystem::rename(file.path(), file.path().string() + ".refused", ignored);
+      std::filesystem::rename(file.path(), file.path().string() + kSetAside, ignored);
     }
   }
   return entries->by_id.size();
@@ -175,6 +177,20 @@ bool LeaseTable::is_on_disk(std::string_view id) const {
   // An empty one is of a closed lease, see remove_file().
   struct stat entry {};
   return ::stat((directory_ / (std::string(id) + ".json")).c_str(), &entry) == 0 && entry.st_size != 0;
+}
+
+void LeaseTable::reinstate() {
+  auto entries = entries_.lock();
+  for (const auto& [id, lease] : entries->by_id) {
+    const std::filesystem::path file = directory_ / (lease->id + ".json");
+    std::error_code ignored;
+    if (is_on_disk(id) || !std::filesystem::exists(file.string() + kSetAside, ignored)) continue;
+    try {
+      write_lease_file(file, *lease);
+      std::filesystem::remove(file.string() + kSetAside, ignored);
+    } catch (const std::exception&) {  // then it is closed
+    }
+  }
 }
 
 LeasePtr LeaseTable::find(std::string_view id) {

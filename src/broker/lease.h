@@ -127,6 +127,9 @@ class LeaseTable {
   };
   Difference follow(const MasterKeys& keys, const std::function<void(std::string)>& report);
   bool is_on_disk(std::string_view id) const;
+  // Another daemon has loaded the files, and this one has them again: writes those anew that it has set aside. What
+  // is known here is whole.
+  void reinstate();
 
   LeasePtr find(std::string_view id);
   LeasePtr find_serial(std::uint64_t serial);

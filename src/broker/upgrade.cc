@@ -71,6 +71,7 @@ void Upgrade::hand_over(Successor& next) {
 void Upgrade::resume() {
   handing_over_ = false;
   credentials_under_way_.reset();
+  broker_.leases().reinstate();
   broker_.follow([this](const std::string& sentence) { daemon_.warn(sentence); });
   broker_.set_following(false);
   daemon_.resume();

@@ -446,6 +446,22 @@ def test_after_an_upgrade_that_failed_the_one_that_serves_is_named(
         assert f"another mintfsd (process {running.pid}) serves" in second.refuses_to_start()
 
 
+def test_a_lease_that_a_new_one_refused_before_it_failed_is_kept(copied: Daemon) -> None:
+    """An older version may not know what is in its file; the one that goes on does."""
+    good, lease = copied.program.read_bytes(), copied.open_lease()
+    file = copied.runtime / "leases" / f"{lease.id}.json"
+    whole = json.loads(file.read_text())
+    file.write_text(json.dumps({**whole, "version": 99}))
+    _replace(copied.program, BAD_PROGRAMS["killed when it serves"](copied) or b"")
+    _assert_refuses(copied)
+    assert f"the lease file {file} is refused" in copied.log()
+    assert copied.leases() == [lease.id] and "Authorization" in lease.gitconfig.read_text()
+    assert json.loads(file.read_text()) == whole and os.listdir(file.parent) == [file.name]
+    _replace(copied.program, good)
+    copied.cli("upgrade")
+    assert copied.leases() == [lease.id] and "Authorization" in lease.gitconfig.read_text()
+
+
 def test_a_failed_upgrade_by_signal_is_said_in_the_log(running: Daemon) -> None:
     pid = running.pid
     running.config.write_text("nonsense\n")
