@@ -15,6 +15,7 @@
 #include <sstream>
 #include <utility>
 
+#include <poll.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -40,6 +41,20 @@ asio::generic::stream_protocol protocol_of(int socket) {
   return {option_of(socket, SO_DOMAIN), option_of(socket, SO_PROTOCOL)};
 }
 
+#ifndef SO_PEERPIDFD
+#define SO_PEERPIDFD 77  // Linux 6.5
+#endif
+
+// Whether the process that connected has ended: its number may be another's by now. False where the kernel cannot say.
+bool has_peer_ended(int socket) {
+  const int process = option_of(socket, SO_PEERPIDFD);
+  if (process < 0) return errno != ENOPROTOOPT;  // ESRCH, EINVAL: it has been waited for as well
+  pollfd asked{.fd = process, .events = POLLIN, .revents = 0};
+  const bool ended = ::poll(&asked, 1, 0) != 0;
+  ::close(process);
+  return ended;
+}
+
 // As the kernel vouches for it at the moment of connect(2); nothing when it does not. Nobody's ids for TCP.
 std::optional<Caller> peer_of(int socket) {
   if (option_of(socket, SO_DOMAIN) != AF_UNIX)
@@ -52,6 +67,8 @@ std::optional<Caller> peer_of(int socket) {
                 .groups = {},
                 .pid = credentials.pid,
                 .started = credentials.pid == 0 ? 0 : process_start_time(credentials.pid)};
+  // Asked last: if it is there now, it was there before, and its start is what was read.
+  if (caller.pid != 0 && has_peer_ended(socket)) caller.pid = 0, caller.started = 0;
   size = 0;  // asks for the size: ERANGE fills it in
   if (::getsockopt(socket, SOL_SOCKET, SO_PEERGROUPS, nullptr, &size) != 0 && errno != ERANGE) return std::nullopt;
   caller.groups.resize(size / sizeof(gid_t));

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import socket
 import subprocess
 from collections.abc import Callable, Iterator, Sequence
@@ -121,29 +122,59 @@ def _take_number(pid: int, group: Group) -> subprocess.Popen[bytes] | None:
     Path("/proc/sys/kernel/ns_last_pid").write_text(str(pid - 1))
     process = subprocess.Popen(group.command("sleep", "600"))
     if process.pid == pid:
+        eventually("it is in the group", lambda: f"{group.path}\n" in Path(f"/proc/{pid}/cgroup").read_text())
         return process
     process.kill()
     process.wait()
     return None
 
 
-def test_a_number_that_is_another_processs_by_now_admits_nobody_to_what_is_stored(mintfs: Daemon, group: Group) -> None:
-    """Who connected has ended and left the connection to its parent, and a process of the group has got its number."""
+def _stands_still(pid: int) -> bool:
+    stats = [(task / "stat").read_text() for task in Path(f"/proc/{pid}/task").iterdir()]
+    return all(stat.rpartition(")")[2].split()[0] == "T" for stat in stats)
+
+
+def _vouches_for_processes() -> bool:
+    """Whether the kernel tells by a pidfd who connected (SO_PEERPIDFD, Linux 6.5)."""
+    ends = socket.socketpair(socket.AF_UNIX)
+    try:
+        os.close(ends[0].getsockopt(socket.SOL_SOCKET, 77))
+        return True
+    except OSError:
+        return False
+    finally:
+        for end in ends:
+            end.close()
+
+
+@pytest.mark.parametrize("taken", ["before", "after"])
+def test_a_number_that_is_another_processs_by_now_admits_nobody_to_what_is_stored(
+    mintfs: Daemon, group: Group, taken: str
+) -> None:
+    """Who connected has ended and left the connection to its parent, and a process of the group has got its number
+    after mintfsd has taken the connection, or before."""
     if not os.access("/proc/sys/kernel/ns_last_pid", os.W_OK):
         pytest.skip("the next process's number cannot be chosen")
+    if taken == "after" and not _vouches_for_processes():
+        pytest.skip("this kernel cannot tell who it was")
     lease = _open_in(group, mintfs, "--cgroup", "self")
     target, asked = f"/v1/leases/{lease.id}/credentials/get", json.dumps({"protocol": "http", "host": mintfs.url.removeprefix("http://")})
     inside = group.run("curl", "-s", "--unix-socket", mintfs.control, "--json", asked, f"http://mintfs{target}")
     assert "password" in inside.stdout, inside
     for _ in range(100):
         with socket.socket(socket.AF_UNIX) as connection:
+            if taken == "after":
+                mintfs.signal(signal.SIGSTOP)
+                eventually("it stands still", lambda: mintfs.process and _stands_still(mintfs.process.pid))
             child = os.fork()
             if child == 0:
                 connection.connect(str(mintfs.control))
                 os._exit(0)
             os.waitpid(child, 0)
-            assert mintfs.control_api("GET", "/v1/status")[0] == 200, "whoever connects later was taken, so the former was"
+            if taken == "before":
+                assert mintfs.control_api("GET", "/v1/status")[0] == 200, "whoever connects later was taken, so the former was"
             process = _take_number(child, group)
+            mintfs.signal(signal.SIGCONT)
             if process is None:
                 continue
             try:
