@@ -60,6 +60,17 @@ def test_the_agent_checks_out_and_its_command_fetches(mintfs: Daemon, server: Gi
     assert mintfs.leases() == [], "pre-exit has closed it"
 
 
+def test_what_a_hook_stores_the_command_gets(mintfs: Daemon, bootstrap: Bootstrap, tmp_path: Path) -> None:
+    """The agent passes on what is empty, too: credential.helper= is among the variables."""
+    (tmp_path / "ci.options").write_text("--connector=git\n--credential-store=memory\n")
+    hook = tmp_path / "hooks/post-checkout"
+    hook.write_text("printf 'url=https://git.example\\nusername=bot\\npassword=stored\\n\\n' | git credential approve\n")
+    hook.chmod(0o755)
+    job = bootstrap("printf 'url=https://git.example\\n\\n' | git credential fill")
+    said, _ = job.communicate(timeout=8 * DEADLINE)
+    assert job.returncode == 0 and "password=stored" in said, said
+
+
 def test_a_job_that_fails_leaves_no_lease(mintfs: Daemon, bootstrap: Bootstrap) -> None:
     job = bootstrap("exit 3")
     said, _ = job.communicate(timeout=8 * DEADLINE)
