@@ -20,8 +20,10 @@ done
 mintfs_file=${GIT_CONFIG_GLOBAL-}
 if [[ $mintfs_file == "$mintfs_folder"/* ]]; then
   mintfs_join "$mintfs_record" "$CI_PIPELINE_ID" "$CI_JOB_ID" --via=global
-  printf '[include]\n\tpath = ~/.gitconfig\n\tpath = "%s"\n' "$GIT_CONFIG_GLOBAL" >"$mintfs_file"
-  export GIT_CONFIG_GLOBAL=$mintfs_file
+  if [[ $GIT_CONFIG_GLOBAL != "$mintfs_file" ]]; then # else the view has none
+    printf '[include]\n\tpath = ~/.gitconfig\n\tpath = "%s"\n' "$GIT_CONFIG_GLOBAL" >"$mintfs_file"
+    export GIT_CONFIG_GLOBAL=$mintfs_file
+  fi
 else
   mintfs_join "$mintfs_record" "$CI_PIPELINE_ID" "$CI_JOB_ID"
 fi
