@@ -22,8 +22,11 @@ case ${1-} in
     name+=.${CI_WORKFLOW_NUMBER:-${DRONE_STAGE_NUMBER-}}
     mintfs_leave "$record"
     mintfs_join "$record" "$build" "$name" --via=global
-    git config --file "$HOME/.gitconfig" --add include.path "$GIT_CONFIG_GLOBAL"
+    if [[ ${GIT_CONFIG_GLOBAL-} ]]; then
+      git config --file "$HOME/.gitconfig" --add include.path "$GIT_CONFIG_GLOBAL"
+    fi
     mintfs_write "$HOME/.gitconfig"
+    mintfs_link "$HOME"
     ;;
   close) mintfs_leave "$record" ;;
   *)

@@ -120,6 +120,16 @@ mintfs_write() {
   done
 }
 
+# The other tools' files of the view, as links in a home that is the job's own, where these look by themselves. What is
+# there already stays: mintfs_link HOME
+mintfs_link() {
+  local view file
+  view=$(mintfs lease show "$MINTFS_LEASE" | sed -n 's/^path  *//p')
+  while IFS= read -r file; do
+    if [[ ! -e $1/$file ]]; then mkdir -p "$(dirname "$1/$file")" && ln -sf "$view/$file" "$1/$file"; fi
+  done < <(find "$view" -type f ! -path "$view/git/*" ! -path "$view/.gitconfig" ! -name ca.crt -printf '%P\n')
+}
+
 # The option that ends the lease with our parent, even when that is killed; nothing where our parent is not the
 # program that runs this one job: mintfs_parent NAME
 mintfs_parent() {

@@ -405,6 +405,16 @@ def test_gitlab_serves_every_part_of_a_job_that_names_a_file(
     assert after.returncode != 0 and after.stdout == "Own Name\n", "git works on, and nothing is served"
 
 
+def test_gitlab_leaves_such_a_file_alone_where_the_view_has_no_gitconfig(mintfs: Daemon, new: NewRunner, tmp_path: Path) -> None:
+    runner = new(GitLab)
+    (tmp_path / "ci.options").write_text("--connector=git\n--configuration=netrc\n")
+    (file := runner.folder / "project.tmp/gitconfig").parent.mkdir()
+    runner.env["GIT_CONFIG_GLOBAL"] = str(file)
+    assert runner.start() == 0
+    done = runner.step("test -r $NETRC && git config --global user.name me && git config user.name")
+    assert done.stdout == "me\n", done.stderr
+
+
 def test_gitlab_joins_its_lease_in_the_script(mintfs: Daemon, new: NewRunner) -> None:
     runner = new(GitLab)
     assert runner.start() == 0
@@ -466,6 +476,25 @@ def test_what_the_runner_itself_sets_for_git_is_kept(
         runner.worker.run(" ".join(f"export {name}={value};" for name, value in already.items()))
     assert runner.start() == 0
     assert runner.step(f"git config mine.key && {_clone(server)}").stdout == "kept\nhello\n"
+
+
+@pytest.mark.parametrize("kind", [Drone, Woodpecker])
+@pytest.mark.parametrize("configuration", ["gitconfig,netrc,maven", "netrc,maven"])
+def test_the_files_of_other_tools_are_found_in_a_pipelines_home(
+    mintfs: Daemon, server: GitServer, new: NewRunner, tmp_path: Path, kind: type[Runner], configuration: str
+) -> None:
+    runner = new(kind)
+    (tmp_path / "ci.options").write_text(f"--connector=git\n--configuration={configuration}\n")
+    home = Path(runner.env["HOME"])
+    (home / ".m2").mkdir()
+    (home / ".m2/settings.xml").write_text("of the pipeline's own")
+    assert runner.start() == 0
+    done = runner.step(f"curl -sSf --netrc {mintfs.url}{mintfs.path('acme/app.git/info/refs?service=git-upload-pack')} | head -c 4")
+    assert done.stdout == "001e", done.stderr
+    assert (home / ".m2/settings.xml").read_text() == "of the pipeline's own"
+    if "gitconfig" in configuration:
+        assert runner.step(_clone(server)).stdout == "hello\n"
+    assert runner.end() == 0 and not (home / ".netrc").exists()
 
 
 def test_drone_leaves_a_persons_home_alone(mintfs: Daemon, new: NewRunner) -> None:
