@@ -8,9 +8,11 @@
 #include <boost/json.hpp>
 
 #include <algorithm>
+#include <array>
 #include <stdexcept>
 #include <utility>
 
+#include <openssl/sha.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -24,6 +26,19 @@ constexpr std::size_t kMaxRecord = 56 * 1024;  // read_secret_file() takes a lit
 constexpr std::size_t kMaxEntries = 64;
 constexpr std::string_view kSuffix = ".json";
 
+constexpr std::string_view kDigits = "0123456789abcdef";
+
+// A name too long for a label: its beginning, and a digest behind what stands in no other label.
+std::string shortened(std::string_view text, std::string label) {
+  constexpr std::size_t kBytes = 8;
+  std::array<unsigned char, SHA256_DIGEST_LENGTH> digest{};
+  ::SHA256(reinterpret_cast<const unsigned char*>(text.data()), text.size(), digest.data());
+  label.resize(kMaxLabel - 2 - 2 * kBytes);
+  label += "_-";
+  for (std::size_t i = 0; i < kBytes; ++i) label.append({kDigits[digest[i] >> 4], kDigits[digest[i] & 15]});
+  return label;
+}
+
 std::string to_label(std::string_view text) {
   std::string label;
   for (std::size_t i = 0; i < text.size(); ++i) {
@@ -32,12 +47,11 @@ std::string to_label(std::string_view text) {
     if ((c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || inner_hyphen) {
       label += c;
     } else {
-      constexpr std::string_view kDigits = "0123456789abcdef";
       const auto byte = static_cast<unsigned char>(c);
       label.append({'_', kDigits[byte >> 4], kDigits[byte & 15]});
     }
   }
-  return label;
+  return label.size() > kMaxLabel ? shortened(text, std::move(label)) : label;
 }
 
 std::string text(const json::value& value) { return std::string(value.as_string()); }
@@ -117,10 +131,8 @@ std::optional<std::string> helper_prefix(const std::map<std::string, std::string
   std::string prefix;
   for (const char* name : {"build", "job"}) {
     const auto label = labels.find(name);
-    if (label == labels.end()) return std::nullopt;
-    const std::string escaped = to_label(label->second);
-    if (escaped.size() > kMaxLabel) return std::nullopt;
-    prefix += escaped + ".";
+    if (label == labels.end() || label->second.empty()) return std::nullopt;
+    prefix += to_label(label->second) + ".";
   }
   return prefix;
 }

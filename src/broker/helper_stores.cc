@@ -53,7 +53,7 @@ HelperRun run_of(const HelperRecord& record, const HelperRecord::Entry& entry) {
 std::string why_not_in_helper(const Lease& lease) {
   if (!is_system_helper(lease.credential_store)) return {};
   if (!helper_prefix(lease.labels))
-    return "A credential store tells jobs apart by the labels 'build' and 'job', of at most 63 characters each: "
+    return "A credential store tells jobs apart by the labels 'build' and 'job': "
            "name both, for example --label build=77 --label job=3.";
   if (!can_become(lease.uid))
     return "This mintfsd cannot act as another user, so it could not erase what is stored: "

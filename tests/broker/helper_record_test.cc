@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include <fstream>
+#include <set>
 
 namespace mintfs::broker {
 namespace {
@@ -99,10 +100,24 @@ TEST(HelperPrefix, IsALabelOfAHostForEach) {
   EXPECT_EQ(prefix("../x", "_41"), "_2e_2e_2fx._5f41.");
   EXPECT_EQ(prefix("-", "a-"), "_2d.a_2d.");
   EXPECT_EQ(prefix(std::string(63, 'x').c_str(), "y"), std::string(63, 'x') + ".y.");
-  EXPECT_EQ(prefix(std::string(64, 'x').c_str(), "y"), "none");
-  EXPECT_EQ(prefix(std::string(22, 'X').c_str(), "y"), "none");
   EXPECT_FALSE(helper_prefix({{"build", "1"}}));
+  EXPECT_FALSE(helper_prefix({{"build", "1"}, {"job", ""}}));
   EXPECT_FALSE(helper_prefix({}));
+}
+
+TEST(HelperPrefix, OfLongLabelsIsAsLongAsItMayBeAndTheirOwn) {
+  const auto prefix = [](const std::string& job) {
+    return helper_prefix({{"build", "1"}, {"job", job}}).value_or("none");
+  };
+  std::set<std::string> seen;
+  for (const auto& job : {std::string(64, 'x'), std::string(65, 'x'), std::string(22, 'X'), std::string(200, '/'),
+                          std::string(200, 'x') + "y", std::string(200, 'x') + "z"}) {
+    EXPECT_EQ(prefix(job).size(), 2u + 63 + 1) << job;
+    EXPECT_TRUE(seen.insert(prefix(job)).second) << job;
+  }
+  const std::string text = prefix(std::string(64, 'x')).substr(2, 63);
+  EXPECT_EQ(text.substr(0, 47), std::string(45, 'x') + "_-");
+  EXPECT_NE(prefix(text), prefix(std::string(64, 'x'))) << "whoever is called so";
 }
 
 TEST(HelperPlace, KeepsThePort) {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import os
 import pwd
@@ -361,7 +362,8 @@ def test_an_upgrade_goes_on_with_it(machine: Daemon, recorder: Session) -> None:
 @pytest.mark.parametrize(
     "build, job, host",
     [("77", "3", "77.3"), ("b-1f", "Deploy.Prod", "b-1f._44eploy_2e_50rod"), ("../x", "3", "_2e_2e_2fx.3"),
-     ("a.b", "c", "a_2eb.c"), ("a", "b.c", "a.b_2ec"), ("-x-", "_", "_2dx_2d._5f")],
+     ("a.b", "c", "a_2eb.c"), ("a", "b.c", "a.b_2ec"), ("-x-", "_", "_2dx_2d._5f"),
+     ("7", "x" * 64, "7." + "x" * 45 + "_-" + hashlib.sha256(b"x" * 64).hexdigest()[:16])],
 )  # fmt: skip
 def test_labels_become_one_label_of_a_host_each(
     machine: Daemon, recorder: Session, build: str, job: str, host: str
@@ -373,8 +375,7 @@ def test_labels_become_one_label_of_a_host_each(
 
 def test_what_no_helper_could_keep_apart_is_refused(machine: Daemon, recorder: Session) -> None:
     ours = ("--credential-store", recorder.helper)
-    for options in ([*ours], [*ours, "--label", "build=1"], [*ours, "--label", "build=1", "--label", f"job={'x' * 64}"],
-                    [*ours, "--label", "build=1", "--label", f"job={'X' * 30}"]):  # fmt: skip
+    for options in ([*ours], [*ours, "--label", "build=1"], [*ours, "--label", "job=1"]):
         done = machine.cli("lease", "open", "-c", "git", *options, check=False)
         assert done.returncode == 1 and "'build' and 'job'" in done.stderr, options
     for name in ("netrc", "../x", "cache --timeout=1", "!sh", "relative/path", "/with/\nnewline", ""):
