@@ -232,6 +232,23 @@ def test_a_lease_that_the_new_one_closes_cuts_the_transfer_in_the_old_one(
     eventually("the old one ends", lambda: _has_ended(old))
 
 
+def test_a_transfer_that_does_not_end_is_cut_after_the_drain_timeout_of_the_old_one(
+    start_server: Callable[..., GitServer], gate: Gate, password: Path, start_mintfs: Callable[..., Daemon],
+    new_job: Callable[..., Job],
+) -> None:  # fmt: skip
+    server = start_server(gate=gate)
+    server.create("acme/large", {"blob": os.urandom(4 << 20)})
+    mintfs = start_mintfs(connector("git", server.url, password), keeper=True, proxy={"drain_timeout": "1s"})
+    job, old = new_job(mintfs.open_lease()), mintfs.pid
+    clone = job.start("git", "clone", "--quiet", f"{server.url}/acme/large.git", job.home / "large")
+    gate.wait()
+    mintfs.cli("upgrade")
+    eventually("the old one ends", lambda: _has_ended(old))
+    clone.communicate(timeout=DEADLINE)  # the gate is still shut
+    assert clone.returncode != 0
+    assert mintfs.pid != old and "Authorization" in job.gitconfig()
+
+
 # --- signals in its middle ---------------------------------------------------------------------------
 
 

@@ -65,7 +65,7 @@ class Reader:
         try:
             out, _ = self._process.communicate(timeout=DEADLINE)
         except subprocess.TimeoutExpired:
-            self.kill()
+            self._process.kill()  # and not waited for: it may only end with the mount
             return {"done": 0, "failed": 1, "first": ["a reader hangs"], "worst": DEADLINE}
         return json.loads(out)
 
