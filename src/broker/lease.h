@@ -50,6 +50,7 @@ struct Lease {
   };
 
   std::string id;
+  std::string version{};     // of the object that it is in a cluster; empty: it is none, or that is not known yet
   std::uint64_t serial = 0;  // grows with each lease, also over restarts; node ids come from it
   uid_t uid = 0;             // whose processes may open the view's files, where it is not a pod's
   uid_t opener = 0;          // who asked for it and may close it

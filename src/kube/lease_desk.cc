@@ -80,6 +80,7 @@ std::string new_id() {
 broker::Lease to_lease(const ConnectorLease& object) {
   broker::Lease lease;
   lease.id = object.id;
+  lease.version = object.version;
   lease.subject = "pod:" + object.space + "/" + object.pod;
   lease.pod = true;
   lease.labels = {{"node", object.node}, {"pod", object.pod}, {broker::kPodUid, object.pod_uid}};
@@ -272,6 +273,8 @@ asio::awaitable<DeskAnswer> LeaseDesk::close(broker::Secret bearer, std::string 
   Call call{.method = Call::Method::remove, .target = target_of(**lease)};
   const auto gone = co_await api_.send(std::move(call));
   if (!gone && gone.error().reason != Reason::not_found) co_return unanswered(gone.error());
+  // Where the watch has told it before the answer came it tells no more of it.
+  if (knowledge_.closed && broker_.find_lease(id)) knowledge_.closed(id);
   broker_.close_for(id, "");
   co_return DeskAnswer{.status = 204};
 }
@@ -288,10 +291,14 @@ asio::awaitable<DeskAnswer> LeaseDesk::renew(broker::Secret bearer, std::string 
   if (pod->node != node.node || label_of(**lease, "pod_uid") != pod->pod_uid) co_return refuse(Errc::lease_closed);
   if (auto refusal = co_await allow(*pod, (*lease)->connectors)) co_return std::move(*refusal);
   const broker::Time expires = std::max((*lease)->expires, broker_.clock().now() + request->ttl);
-  const json::object patch{{"spec", {{"expires", rfc3339_micro(expires)}}}};
+  json::object patch{{"spec", {{"expires", rfc3339_micro(expires)}}}};
+  // Where another gateway has renewed it and we have not heard of it yet, ours must not make it shorter.
+  if (!(*lease)->version.empty()) patch["metadata"] = {{"resourceVersion", (*lease)->version}};
   Call call{.method = Call::Method::merge_patch, .target = target_of(**lease), .body = broker::serialize_secret(patch)};
   const auto patched = co_await api_.send(std::move(call));
   if (!patched && patched.error().reason == Reason::not_found) co_return refuse(Errc::lease_closed);
+  if (!patched && patched.error().reason == Reason::conflict)
+    co_return refuse(Errc::leases_unconfirmed, "The lease was changed at this moment; try again shortly.");
   if (!patched) co_return unanswered(patched.error());
   // Every replica hears of it by its watch, this one too: one that was deleted meanwhile does not come back.
   broker_.audit().write({.event = "renew", .lease = id, .subject = (*lease)->subject});

@@ -48,6 +48,8 @@ class LeaseDesk {
     std::function<std::string(const broker::ConnectorName&)> why_not_served{};
     // Whether a lease was made is not known: its object is to be taken away. UnmadeLeases.
     std::function<void(const std::string& id, const std::string& target)> unmade{};
+    // Its object was deleted, of which the watch has not told yet. LeaseWatch.
+    std::function<void(const std::string& id)> closed{};
   };
   static constexpr std::size_t kMaxBody = 64 * 1024;
   static constexpr std::size_t kLeasesPerPod = 16;

@@ -1,5 +1,6 @@
 #include "kube/lease_watch.h"
 
+#include "kube/fields.h"
 #include "kube/lease_desk.h"
 #include "kube/objects.h"
 
@@ -11,6 +12,7 @@ namespace mintfs::kube {
 void LeaseWatch::begin() {
   missing_.clear();
   waiting_.clear();
+  closed_.clear();  // a list that is asked for now does not have them
   for (const auto& lease : broker_.leases().all()) missing_.insert(lease->id);
 }
 
@@ -19,6 +21,9 @@ void LeaseWatch::upsert(const boost::json::object& object) {
   if (!name) return;
   missing_.erase(name->name);
   waiting_.erase(name->name);
+  // Not the end yet where somebody has put a finalizer there.
+  if (!text_at(object, {"metadata", "deletionTimestamp"}).empty()) return broker_.close_for(name->name, "deleted");
+  if (closed_.contains(name->name)) return;
   const auto lease = read_connector_lease(object);
   const auto now = broker_.clock().now();
   // One that changed into something that cannot be read must not live on as it was.
@@ -39,6 +44,11 @@ void LeaseWatch::keys_changed() {
   std::erase_if(waiting_, [this](const auto& each) { return broker_.take_lease(to_lease(each.second), ""); });
 }
 
+void LeaseWatch::closed(const std::string& id) {
+  if (closed_.size() == kMostClosed) closed_.clear();
+  closed_.insert(id);
+}
+
 void LeaseWatch::complete() {
   for (const auto& id : std::exchange(missing_, {})) broker_.close_for(id, "deleted");
 }
@@ -47,6 +57,7 @@ void LeaseWatch::remove(const boost::json::object& object) {
   const auto name = name_of(object);
   if (!name) return;
   waiting_.erase(name->name);
+  closed_.erase(name->name);
   broker_.close_for(name->name, "deleted");
 }
 

@@ -7,6 +7,7 @@
 #include "kube/objects.h"
 #include "kube/reflector.h"
 
+#include <cstddef>
 #include <functional>
 #include <string>
 #include <unordered_map>
@@ -20,8 +21,12 @@ class LeaseWatch final : public ObjectSink {
   LeaseWatch(broker::Broker& broker, std::function<void(const std::string&)> report)
       : broker_(broker), report_(std::move(report)) {}
 
+  static constexpr std::size_t kMostClosed = 16 * 1024;  // beyond, they count as heard of
+
   // Takes the leases whose key was not known when they came. Call it when the master keys have changed.
   void keys_changed();
+  // Its object was deleted by us: what the watch tells of it until it tells that too is older, and opens nothing.
+  void closed(const std::string& id);
 
   void begin() override;
   void upsert(const boost::json::object& object) override;
@@ -32,6 +37,7 @@ class LeaseWatch final : public ObjectSink {
   broker::Broker& broker_;
   std::function<void(const std::string&)> report_;
   std::unordered_map<std::string, ConnectorLease> waiting_;  // for their key
+  std::unordered_set<std::string> closed_;                   // until that is heard
   std::unordered_set<std::string> missing_;  // those that were here at begin() and were not listed since
 };
 

@@ -176,6 +176,7 @@ Outcome<ConnectorLease> read_connector_lease(const json::object& object) {
   const Members spec = all.members("spec");
   const Members pod = spec.members("pod");
   ConnectorLease lease{.id = metadata.text("name"),
+                       .version = std::string(text_at(object, {"metadata", "resourceVersion"})),
                        .space = metadata.text("namespace"),
                        .pod = pod.text("name"),
                        .pod_uid = pod.text("uid", kMaxUid),

@@ -76,7 +76,8 @@ Outcome<BasicAuth> read_basic_auth(const boost::json::object& object);
 
 // Our own kind: a lease of a pod. It lives and dies with the pod (ownerReference), and every gateway watches it.
 struct ConnectorLease {
-  std::string id;  // the object's name
+  std::string id;         // the object's name
+  std::string version{};  // its resourceVersion; empty: it is still to be made
   std::string space;
   std::string pod;
   std::string pod_uid;

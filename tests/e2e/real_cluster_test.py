@@ -286,7 +286,11 @@ def test_the_definition_refuses_a_changed_lease(start: Start, site: Site) -> Non
                    {"keyVersion": 2}, {"repositories": None}):  # fmt: skip
         answer = site.plane.ask("PATCH", path, {"spec": change})
         assert answer.status == 422, (change, answer)
-    assert site.plane.ask("PATCH", path, {"spec": {"expires": "2030-01-01T00:00:00Z"}}).status == 200
+    later = {"spec": {"expires": "2030-01-01T00:00:00Z"}}
+    held = (site.plane.get(path) or {})["metadata"]["resourceVersion"]
+    assert site.plane.ask("PATCH", path, later).status == 200
+    late = {"metadata": {"resourceVersion": held}, "spec": {"expires": "2029-01-01T00:00:00Z"}}
+    assert site.plane.ask("PATCH", path, late).status == 409, "who has not heard of a renewal must not cut it short"
 
 
 def test_what_is_deployed_is_taken_whole(plane: ControlPlane) -> None:

@@ -85,6 +85,35 @@ TEST_F(LeaseWatchTest, TakesALeaseWhenItsKeyIsThere) {
   EXPECT_TRUE(is_open());
 }
 
+TEST_F(LeaseWatchTest, BringsBackNothingThatWasClosedHere) {
+  watch.closed(kId);
+  watch.upsert(test::object_of(lease_object()));
+  EXPECT_FALSE(is_open()) << "that it was made is heard after it was deleted";
+  watch.begin();
+  watch.closed(kId);
+  watch.upsert(test::object_of(lease_object()));
+  watch.complete();
+  EXPECT_FALSE(is_open()) << "the list began before";
+  watch.remove(test::object_of(lease_object()));
+  watch.upsert(test::object_of(lease_object()));
+  EXPECT_TRUE(is_open()) << "what comes after its end is news";
+}
+
+TEST_F(LeaseWatchTest, RemembersWhatWasClosedHereUntilAListIsAskedFor) {
+  watch.closed(kId);
+  watch.begin();
+  watch.upsert(test::object_of(lease_object()));
+  EXPECT_TRUE(is_open());
+}
+
+TEST_F(LeaseWatchTest, TakesWhatIsBeingDeletedForGone) {
+  auto object = test::object_of(lease_object());
+  watch.upsert(object);
+  object["metadata"].as_object()["deletionTimestamp"] = "2026-01-01T00:00:00Z";
+  watch.upsert(object);
+  EXPECT_FALSE(is_open());
+}
+
 // An API server at which a lease is made, and perhaps deleted before that is answered.
 struct Making final : Api {
   explicit Making(LeaseWatch& watched) : leases(watched) {}
@@ -99,8 +128,11 @@ struct Making final : Api {
       co_return test::object_of(++reviews == 1 ? review("connectors-system:mintfs-node", "mintfs-gateway")
                                                : review("team-a:builder", "mintfs"));
     if (call.target.ends_with("/subjectaccessreviews")) co_return test::object_of(R"({"status":{"allowed":true}})");
+    if (call.method == Call::Method::remove) co_return boost::json::object();
     auto made = test::object_of(call.body.reveal());
+    if (call.method == Call::Method::merge_patch) patches.push_back(made);
     if (fails) co_return Failure{.reason = *fails, .message = "it is away"};
+    if (call.method == Call::Method::merge_patch) co_return made;
     leases.upsert(made);
     if (deletes) leases.remove(made);
     co_return made;
@@ -108,6 +140,7 @@ struct Making final : Api {
   asio::awaitable<Outcome<std::unique_ptr<Stream>>> watch(std::string) override { co_return Failure{}; }
   LeaseWatch& leases;
   int reviews = 0;
+  std::vector<boost::json::object> patches;
   bool deletes = false;
   std::optional<Reason> fails{};
 };
@@ -118,16 +151,26 @@ struct LeaseDeskTest : LeaseWatchTest {
     constexpr std::string_view kBody = R"({"token":"pod","connectors":["default/github"]})";
     return test::run(context, desk.open(broker::Secret(std::string_view("node")), broker::Secret(kBody))).status;
   }
+  int close(const std::string& id = kId) {
+    api.reviews = 0;
+    return test::run(context, desk.close(broker::Secret(std::string_view("node")), id)).status;
+  }
+  int renew() {
+    api.reviews = 0;
+    constexpr std::string_view kBody = R"({"token":"pod","ttl_seconds":60})";
+    return test::run(context, desk.renew(broker::Secret(std::string_view("node")), kId, broker::Secret(kBody))).status;
+  }
   asio::io_context context;
   Making api{watch};
-  std::vector<std::string> unmade;
+  std::vector<std::string> unmade, closed;
   bool listed = true;
   LeaseDesk desk{api,
                  parts.broker,
                  parts.keys,
                  {.node_space = "connectors-system", .node_account = "mintfs-node"},
                  {.connectors_listed = [this] { return listed; },
-                  .unmade = [this](const std::string&, const std::string& target) { unmade.push_back(target); }}};
+                  .unmade = [this](const std::string&, const std::string& target) { unmade.push_back(target); },
+                  .closed = [this](const std::string& id) { closed.push_back(id); }}};
 };
 
 TEST_F(LeaseDeskTest, OpensALease) {
@@ -162,6 +205,28 @@ TEST_F(LeaseDeskTest, HasALeaseTakenAwayOfWhichItIsNotKnownWhetherItWasMade) {
   EXPECT_TRUE(parts.broker.leases().all().empty());
   ASSERT_EQ(unmade.size(), 1u);
   EXPECT_TRUE(unmade[0].starts_with("/apis/connectors.alauda.io/v1alpha1/namespaces/team-a/connectorleases/"));
+}
+
+TEST_F(LeaseDeskTest, TellsWhoWatchesWhatItClosedAndTheWatchHasNotToldOf) {
+  watch.upsert(test::object_of(lease_object()));
+  EXPECT_EQ(close(), 204);
+  EXPECT_FALSE(is_open());
+  EXPECT_THAT(closed, ElementsAre(kId));
+  EXPECT_EQ(close(), 404);
+  EXPECT_EQ(closed.size(), 1u);
+}
+
+TEST_F(LeaseDeskTest, MakesNoLeaseShorterThanAnotherHasMadeItMeanwhile) {
+  auto object = test::object_of(lease_object());
+  object["metadata"].as_object()["resourceVersion"] = "41";
+  watch.upsert(object);
+  EXPECT_EQ(renew(), 200);
+  ASSERT_EQ(api.patches.size(), 1u);
+  EXPECT_EQ(text_at(api.patches[0], {"metadata", "resourceVersion"}), "41");
+  EXPECT_EQ(text_at(api.patches[0], {"spec", "expires"}), "2026-01-01T12:00:00.000000Z") << "nor than it knows";
+  api.fails = Reason::conflict;
+  EXPECT_EQ(renew(), 503) << "the node asks again when this is heard of here";
+  EXPECT_TRUE(is_open());
 }
 
 // Writes down what may be used.
