@@ -34,11 +34,12 @@ bool is_fit_for_a_header(std::string_view text) {
   return std::none_of(text.begin(), text.end(), [](char c) { return c == '\0' || c == '\r' || c == '\n'; });
 }
 
-// The bytes of one entry of a Secret's `data`.
+// The bytes of one entry of a Secret's `data`, but for one newline at its end: `--from-file` brings the file's.
 std::optional<broker::Secret> decode(const Members& data, std::string_view key) {
   std::string text = data.text(key, broker::base64_size(kMaxCredential));
   auto bytes = broker::base64_decode(text);
   broker::wipe(text);
+  if (bytes && bytes->ends_with('\n')) bytes->pop_back();
   if (!bytes || bytes->empty() || !is_fit_for_a_header(*bytes)) {
     data.wrong(key, "is not base64 of at least one byte, without line breaks");
     return std::nullopt;

@@ -107,6 +107,16 @@ TEST(BasicAuth, IsReadFromASecretOfItsType) {
   EXPECT_EQ(read->password.reveal(), "password");
 }
 
+TEST(BasicAuth, MayEndWithTheNewlineOfTheFileThatItWasMadeOf) {
+  const auto read = read_basic_auth(test::object_of(with(kSecret, R"("cGFzc3dvcmQ=")", R"("cGFzc3dvcmQK")")));
+  ASSERT_TRUE(read);
+  EXPECT_EQ(read->password.reveal(), "password");
+  expect_faults(kSecret,
+                {{R"("cGFzc3dvcmQ=")", R"("cGFzc3dvcmQKCg==")", "data.password is not base64"},  // two of them
+                 {R"("cGFzc3dvcmQ=")", R"("Cg==")", "data.password is not base64"}},             // and nothing else
+                read_basic_auth);
+}
+
 TEST(BasicAuth, ThatIsWrongSaysWhereAndNotWhat) {
   expect_faults(kSecret,
                 {{"kubernetes.io/basic-auth", "Opaque", "type is not kubernetes.io/basic-auth"},
