@@ -56,6 +56,11 @@ broker::FileVersion version_of(const std::filesystem::path& certificate) {
   return broker::FileVersion::of(certificate);
 }
 
+std::string address_of(const tcp::socket& socket) {
+  boost::system::error_code gone;
+  return socket.remote_endpoint(gone).address().to_string();
+}
+
 // The id in "/v1/leases/ID" with `rest` behind it; empty where the target is another.
 std::string id_in(std::string_view target, std::string_view rest) {
   if (target.size() != kLeases.size() + 1 + broker::kLeaseIdSize + rest.size() || !target.ends_with(rest) ||
@@ -94,7 +99,9 @@ broker::Secret write_answer(const DeskAnswer& answer, bool keep_alive) {
 }  // namespace
 
 struct DeskServer::Session {
-  Session(tcp::socket socket, asio::ssl::context& tls) : stream(beast::tcp_stream(std::move(socket)), tls) {}
+  Session(tcp::socket socket, asio::ssl::context& tls)
+      : address(address_of(socket)), stream(beast::tcp_stream(std::move(socket)), tls) {}
+  std::string address;
   asio::ssl::stream<beast::tcp_stream> stream;
   beast::basic_flat_buffer<broker::WipingAllocator<char>> buffer{kMaxHead + LeaseDesk::kMaxBody};
   bool asks = false;   // a whole call is being answered
@@ -192,22 +199,23 @@ asio::awaitable<bool> DeskServer::exchange(Session& session) {
   const std::string_view credential(authorization.data(), authorization.size());
   const std::string_view target(request.target().data(), request.target().size());
   const bool one = request.count(http::field::authorization) == 1 && credential.starts_with(kBearer);
-  broker::Secret bearer(one ? credential.substr(kBearer.size()) : std::string_view());
+  DeskCaller caller{.bearer = broker::Secret(one ? credential.substr(kBearer.size()) : std::string_view()),
+                    .address = session.address};
   if (cut == http::error::body_limit) {
     answer = LeaseDesk::refuse(Errc::request_malformed, "The body is over 64 KiB.");
   } else if (cut) {
     co_return false;
-  } else if (bearer.empty()) {
+  } else if (caller.bearer.empty()) {
     answer = LeaseDesk::refuse(Errc::caller_denied, "A node daemon shows its service account token as a bearer.");
   } else if (request.method() == http::verb::post && target == kLeases) {
     broker::Secret body(std::string_view(request.body().data(), request.body().size()));
-    answer = co_await desk_.open(std::move(bearer), std::move(body));
+    answer = co_await desk_.open(std::move(caller), std::move(body));
   } else if (const std::string id = id_in(target, ""); request.method() == http::verb::delete_ && !id.empty()) {
-    answer = co_await desk_.close(std::move(bearer), id);
+    answer = co_await desk_.close(std::move(caller), id);
   } else if (const std::string renewed = id_in(target, "/renew");
              request.method() == http::verb::post && !renewed.empty()) {
     broker::Secret body(std::string_view(request.body().data(), request.body().size()));
-    answer = co_await desk_.renew(std::move(bearer), renewed, std::move(body));
+    answer = co_await desk_.renew(std::move(caller), renewed, std::move(body));
   } else {
     answer = LeaseDesk::refuse(Errc::lease_closed,
                                "There is POST /v1/leases, POST /v1/leases/{id}/renew and DELETE /v1/leases/{id}.");

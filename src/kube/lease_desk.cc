@@ -95,7 +95,12 @@ broker::Lease to_lease(const ConnectorLease& object) {
 
 LeaseDesk::LeaseDesk(Api& api, broker::Broker& broker, const broker::MasterKeys& keys, Settings settings,
                      Knowledge knowledge)
-    : api_(api), broker_(broker), keys_(keys), settings_(std::move(settings)), knowledge_(std::move(knowledge)) {}
+    : api_(api),
+      broker_(broker),
+      keys_(keys),
+      settings_(std::move(settings)),
+      knowledge_(std::move(knowledge)),
+      strangers_(settings_.strangers) {}
 
 DeskAnswer LeaseDesk::refuse(Errc error, std::string_view detail) {
   const int status = to_status(error);
@@ -150,11 +155,19 @@ Outcome<LeaseDesk::Request> LeaseDesk::read(std::string_view body) const {
   return request;
 }
 
-asio::awaitable<std::optional<DeskAnswer>> LeaseDesk::admit(broker::Secret bearer, PodIdentity& node) {
-  auto reviewed = co_await review_token(api_, std::move(bearer), settings_.node_audience);
-  if (!reviewed) co_return unanswered(reviewed.error());
+asio::awaitable<std::optional<DeskAnswer>> LeaseDesk::admit(DeskCaller caller, PodIdentity& node) {
+  const auto question = strangers_.ask(caller.bearer, caller.address);
+  if (!question)
+    co_return refuse(Errc::too_many,
+                     "Too many callers that are no node daemon ask here at this moment; try again shortly.");
+  auto reviewed = co_await review_token(api_, std::move(caller.bearer), settings_.node_audience);
+  if (!reviewed) {
+    if (reviewed.error().reason == Reason::unauthorized) strangers_.is_nobody(*question);
+    co_return unanswered(reviewed.error());
+  }
   if (reviewed->space != settings_.node_space || reviewed->service_account != settings_.node_account)
     co_return refuse(Errc::caller_denied, "Only the node daemon opens and closes leases here.");
+  strangers_.is_node(*question);
   node = std::move(*reviewed);
   co_return std::nullopt;
 }
@@ -224,9 +237,9 @@ DeskAnswer LeaseDesk::grant(const ConnectorLease& lease, const broker::LeaseKey&
   return {.status = 201, .body = broker::serialize_secret(answer)};
 }
 
-asio::awaitable<DeskAnswer> LeaseDesk::open(broker::Secret bearer, broker::Secret body) {
+asio::awaitable<DeskAnswer> LeaseDesk::open(DeskCaller caller, broker::Secret body) {
   PodIdentity node;
-  if (auto refusal = co_await admit(std::move(bearer), node)) co_return std::move(*refusal);
+  if (auto refusal = co_await admit(std::move(caller), node)) co_return std::move(*refusal);
   auto request = read(body.reveal());
   if (!request) co_return refuse(Errc::request_malformed, request.error().message);
   const auto pod = co_await review_token(api_, std::move(request->token), settings_.pod_audience);
@@ -265,9 +278,9 @@ broker::Granted<broker::LeasePtr> LeaseDesk::find(const std::string& id, const P
   return lease;
 }
 
-asio::awaitable<DeskAnswer> LeaseDesk::close(broker::Secret bearer, std::string id) {
+asio::awaitable<DeskAnswer> LeaseDesk::close(DeskCaller caller, std::string id) {
   PodIdentity node;
-  if (auto refusal = co_await admit(std::move(bearer), node)) co_return std::move(*refusal);
+  if (auto refusal = co_await admit(std::move(caller), node)) co_return std::move(*refusal);
   const auto lease = find(id, node);
   if (!lease) co_return refuse(lease.error().error, lease.error().detail);
   Call call{.method = Call::Method::remove, .target = target_of(**lease)};
@@ -279,9 +292,9 @@ asio::awaitable<DeskAnswer> LeaseDesk::close(broker::Secret bearer, std::string 
   co_return DeskAnswer{.status = 204};
 }
 
-asio::awaitable<DeskAnswer> LeaseDesk::renew(broker::Secret bearer, std::string id, broker::Secret body) {
+asio::awaitable<DeskAnswer> LeaseDesk::renew(DeskCaller caller, std::string id, broker::Secret body) {
   PodIdentity node;
-  if (auto refusal = co_await admit(std::move(bearer), node)) co_return std::move(*refusal);
+  if (auto refusal = co_await admit(std::move(caller), node)) co_return std::move(*refusal);
   auto request = read_renewal(body.reveal());
   if (!request) co_return refuse(Errc::request_malformed, request.error().message);
   const auto pod = co_await review_token(api_, std::move(request->token), settings_.pod_audience);

@@ -10,6 +10,7 @@
 #include "kube/api.h"
 #include "kube/objects.h"
 #include "kube/reviews.h"
+#include "kube/strangers.h"
 
 #include <boost/asio/awaitable.hpp>
 
@@ -22,6 +23,12 @@
 namespace mintfs::kube {
 
 class Members;
+
+// Who calls: with the token of a node's daemon, or so it says.
+struct DeskCaller {
+  broker::Secret bearer;
+  std::string address{};  // where the call comes from, of whatever form
+};
 
 struct DeskAnswer {
   int status = 0;
@@ -39,6 +46,7 @@ class LeaseDesk {
     std::chrono::seconds max_ttl{24 * 3600};
     // A pod may use the connectors of its own namespace without a role, as it may mount the Secrets there.
     bool open_own_namespace = false;
+    Strangers::Settings strangers{};
   };
   // What the rest of the gateway knows.
   struct Knowledge {
@@ -56,12 +64,11 @@ class LeaseDesk {
 
   LeaseDesk(Api& api, broker::Broker& broker, const broker::MasterKeys& keys, Settings settings, Knowledge knowledge);
 
-  // `bearer` is the node daemon's token.
-  boost::asio::awaitable<DeskAnswer> open(broker::Secret bearer, broker::Secret body);
-  // Of a pod on the bearer's node; 404 for all others, as if there were none.
-  boost::asio::awaitable<DeskAnswer> close(broker::Secret bearer, std::string id);
-  // Moves the end of a lease of the pod whose fresh token is in the body, on the bearer's node; 404 for all others.
-  boost::asio::awaitable<DeskAnswer> renew(broker::Secret bearer, std::string id, broker::Secret body);
+  boost::asio::awaitable<DeskAnswer> open(DeskCaller caller, broker::Secret body);
+  // Of a pod on the caller's node; 404 for all others, as if there were none.
+  boost::asio::awaitable<DeskAnswer> close(DeskCaller caller, std::string id);
+  // Moves the end of a lease of the pod whose fresh token is in the body, on the caller's node; 404 for all others.
+  boost::asio::awaitable<DeskAnswer> renew(DeskCaller caller, std::string id, broker::Secret body);
 
   static DeskAnswer refuse(broker::Errc error, std::string_view detail = {});
 
@@ -74,7 +81,7 @@ class LeaseDesk {
     std::chrono::seconds ttl{0};
   };
   // Nothing: it is the node's, and `node` is filled in.
-  boost::asio::awaitable<std::optional<DeskAnswer>> admit(broker::Secret bearer, PodIdentity& node);
+  boost::asio::awaitable<std::optional<DeskAnswer>> admit(DeskCaller caller, PodIdentity& node);
   boost::asio::awaitable<std::optional<DeskAnswer>> allow(const PodIdentity& pod,
                                                           const std::vector<broker::ConnectorName>& connectors);
   Outcome<Request> read(std::string_view body) const;
@@ -92,6 +99,7 @@ class LeaseDesk {
   const broker::MasterKeys& keys_;
   Settings settings_;
   Knowledge knowledge_;
+  Strangers strangers_;
 };
 
 // What a lease of the cluster is to the broker; without its key.

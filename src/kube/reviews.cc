@@ -22,6 +22,12 @@ constexpr std::size_t kMaxGroups = 64;
 
 Failure refuse(std::string_view why) { return {.reason = Reason::unauthorized, .message = std::string(why)}; }
 
+// A 401 is about us: nothing was said of whom we ask about.
+Failure not_asked(Failure failure) {
+  if (failure.reason == Reason::unauthorized) failure.reason = Reason::forbidden;
+  return failure;
+}
+
 json::string_view boosted(std::string_view text) { return {text.data(), text.size()}; }
 
 std::vector<std::string> texts_at(const json::object& object, Path path) {
@@ -81,7 +87,7 @@ asio::awaitable<Outcome<PodIdentity>> review_token(Api& api, broker::Secret toke
             .body = broker::serialize_secret(review),
             .repeatable = true};
   const auto answer = co_await api.send(std::move(call));
-  if (!answer) co_return answer.error();
+  if (!answer) co_return not_asked(answer.error());
   co_return read_identity(*answer, audience);
 }
 
@@ -106,7 +112,7 @@ asio::awaitable<Outcome<bool>> may_use(Api& api, const PodIdentity& pod, const b
             .body = broker::serialize_secret(review),
             .repeatable = true};
   const auto answer = co_await api.send(std::move(call));
-  if (!answer) co_return answer.error();
+  if (!answer) co_return not_asked(answer.error());
   co_return flag_at(*answer, {"status", "allowed"}) && !flag_at(*answer, {"status", "denied"});
 }
 

@@ -248,6 +248,24 @@ def test_strangers_cannot_keep_the_nodes_out(start: Start, authority: Authority)
         assert answer.status == 204
 
 
+def test_strangers_have_the_api_server_asked_in_bounds(start: Start, api: ApiServer) -> None:
+    gateway = start()
+    lease = opened(gateway)["id"]
+
+    def reviews() -> int:
+        return sum(asked(request)[1] == "tokenreviews" for request in list(api.requests))
+
+    before, refused, answer = reviews(), 0, None
+    for number in range(1000):
+        answer = gateway.ask("DELETE", f"/v1/leases/{lease}", bearer=f"junk-{number}")
+        if answer.status != 403:
+            break
+        refused += 1
+    assert answer and (answer.status, answer.body["reason"]) == (429, "too-many")
+    assert reviews() - before == refused
+    assert gateway.ask("DELETE", f"/v1/leases/{lease}").status == 204, "a node that is known is asked about"
+
+
 @pytest.mark.parametrize(
     "body",
     [

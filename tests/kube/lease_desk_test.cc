@@ -124,6 +124,7 @@ struct Making final : Api {
       "authentication.kubernetes.io/node-name":["node-7"]}}}})";
   }
   asio::awaitable<Outcome<boost::json::object>> send(Call call) override {
+    if (call.target.ends_with("/tokenreviews") && says) co_return test::object_of(*says);
     if (call.target.ends_with("/tokenreviews"))
       co_return test::object_of(++reviews == 1 ? review("connectors-system:mintfs-node", "mintfs-gateway")
                                                : review("team-a:builder", "mintfs"));
@@ -141,24 +142,28 @@ struct Making final : Api {
   LeaseWatch& leases;
   int reviews = 0;
   std::vector<boost::json::object> patches;
+  std::optional<std::string> says{};
   bool deletes = false;
   std::optional<Reason> fails{};
 };
 
 struct LeaseDeskTest : LeaseWatchTest {
+  static DeskCaller caller(std::string_view bearer = "node") {
+    return {.bearer = broker::Secret(bearer), .address = "10.0.0.1"};
+  }
   int open() {
     api.reviews = 0;
     constexpr std::string_view kBody = R"({"token":"pod","connectors":["default/github"]})";
-    return test::run(context, desk.open(broker::Secret(std::string_view("node")), broker::Secret(kBody))).status;
+    return test::run(context, desk.open(caller(), broker::Secret(kBody))).status;
   }
   int close(const std::string& id = kId) {
     api.reviews = 0;
-    return test::run(context, desk.close(broker::Secret(std::string_view("node")), id)).status;
+    return test::run(context, desk.close(caller(), id)).status;
   }
   int renew() {
     api.reviews = 0;
     constexpr std::string_view kBody = R"({"token":"pod","ttl_seconds":60})";
-    return test::run(context, desk.renew(broker::Secret(std::string_view("node")), kId, broker::Secret(kBody))).status;
+    return test::run(context, desk.renew(caller(), kId, broker::Secret(kBody))).status;
   }
   asio::io_context context;
   Making api{watch};
@@ -214,6 +219,20 @@ TEST_F(LeaseDeskTest, TellsWhoWatchesWhatItClosedAndTheWatchHasNotToldOf) {
   EXPECT_THAT(closed, ElementsAre(kId));
   EXPECT_EQ(close(), 404);
   EXPECT_EQ(closed.size(), 1u);
+}
+
+TEST_F(LeaseDeskTest, AsksAboutNodesWhileStrangersKeepItBusy) {
+  EXPECT_EQ(open(), 201);
+  int asked = 0;
+  api.says = R"({"status":{"authenticated":false}})";
+  for (int turn = 0; turn < 200; ++turn) {
+    const auto answer = test::run(context, desk.close(caller("junk " + std::to_string(turn)), kId));
+    asked += answer.status == 403 ? 1 : 0;
+    EXPECT_TRUE(answer.status == 403 || answer.status == 429) << answer.body.reveal();
+  }
+  EXPECT_LT(asked, 100);
+  api.says.reset();
+  EXPECT_EQ(open(), 201);
 }
 
 TEST_F(LeaseDeskTest, MakesNoLeaseShorterThanAnotherHasMadeItMeanwhile) {

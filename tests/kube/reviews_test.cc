@@ -75,6 +75,13 @@ TEST_F(ReviewTest, AFailureIsNoIdentity) {
   EXPECT_FALSE(test::run(context, review_token(api, broker::Secret(std::string_view("t")), "mintfs")));
 }
 
+TEST_F(ReviewTest, ThatWeOurselvesAreNotKnownSaysNothingOfTheToken) {
+  api.refuse({.reason = Reason::unauthorized, .message = "401"});
+  const auto pod = test::run(context, review_token(api, broker::Secret(std::string_view("t")), "mintfs"));
+  ASSERT_FALSE(pod);
+  EXPECT_NE(pod.error().reason, Reason::unauthorized);
+}
+
 TEST_F(ReviewTest, AsksWhetherTheServiceAccountMayGetTheConnector) {
   const auto pod = review(kGood());
   ASSERT_TRUE(pod);
