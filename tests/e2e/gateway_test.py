@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import http.client
 import json
+import re
 import socket
 import ssl
 import subprocess
@@ -426,6 +427,16 @@ def test_its_role_gives_what_it_asks_for_and_no_more(start: Start, api: ApiServe
     api.delete(SECRETS, "github", "team-a")
     given = rules("ClusterRole") | rules("Role")
     eventually("all is asked for", lambda: {asked(r) for r in list(api.requests)} == given)
+
+
+def test_what_its_role_gives_is_documented_with_its_reason() -> None:
+    text = (REPOSITORY / "docs/kubernetes.md").read_text()
+    rows = re.findall(r"^\| (.*:.*) \| .+ \|$", text.partition("## What a gateway may")[2].partition("\n## ")[0], re.MULTILINE)
+    documented = set()
+    for part in "; ".join(rows).replace("leases of coordination.k8s.io", "leases").replace("`mintfs-status`", "leases").split("; "):
+        resources, verbs = part.removeprefix("in its own namespace, ").split(": ")
+        documented |= {(resource, verb) for resource in resources.split(", ") for verb in verbs.split(", ")}
+    assert documented == {(resource, verb) for _, resource, verb in rules("ClusterRole") | rules("Role")}
 
 
 def test_the_configuration_of_its_manifests_is_one(tmp_path: Path) -> None:
