@@ -89,6 +89,11 @@ def test_each_folder_renders_and_its_parts_find_each_other(folder: str) -> None:
         assert all(c["image"].startswith("localhost/mintfs:") for c in spec["containers"])
 
 
+def test_clusters_that_limit_the_priorities_take_the_pods(rendered: Rendered) -> None:
+    (scope,) = rendered("ResourceQuota", "mintfs-priorities")["spec"]["scopeSelector"]["matchExpressions"]
+    assert {spec["priorityClassName"] for spec in _pods(_render(".")).values()} == set(scope["values"])
+
+
 @pytest.mark.parametrize("folder", ["overlays/kind", "overlays/k3s"])
 def test_an_overlay_is_the_whole_with_images_that_were_loaded(folder: str) -> None:
     overlay, base = _render(folder), _render(".")
@@ -101,7 +106,7 @@ def test_an_overlay_is_the_whole_with_images_that_were_loaded(folder: str) -> No
 def test_for_programs_there_is_all_but_what_runs() -> None:
     """deploy/kubernetes/programs runs it, and says where the Service leads to."""
     overlay, base = _render("overlays/programs"), _render(".")
-    runs = {"DaemonSet", "Deployment", "PodDisruptionBudget", "NetworkPolicy", "ConfigMap"}
+    runs = {"DaemonSet", "Deployment", "PodDisruptionBudget", "ResourceQuota", "NetworkPolicy", "ConfigMap"}
     names = [(each["kind"], each["metadata"]["name"]) for each in base if each["kind"] not in runs]
     names.remove(("Service", "mintfs-gateway"))
     assert [(each["kind"], each["metadata"]["name"]) for each in overlay] == names
