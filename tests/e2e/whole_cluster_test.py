@@ -179,6 +179,11 @@ class Pod:
     def delete(self) -> None:
         self.cluster.kubectl("-n", SPACE, "delete", "pod", self.name, "--wait=true", "--ignore-not-found")
 
+    def views(self) -> list[str]:
+        uid = self.cluster.get("pod", "-n", SPACE, self.name)["metadata"]["uid"]
+        return [line for line in self.cluster.enter("cat", "/proc/self/mounts").stdout.splitlines()
+                if f"/pods/{uid}/volumes/kubernetes.io~csi/" in line]  # fmt: skip
+
     def leases(self) -> list[Object]:
         every = self.cluster.get("connectorleases", "-n", SPACE)["items"]
         return [lease for lease in every if lease["metadata"]["ownerReferences"][0]["name"] == self.name]
@@ -218,6 +223,8 @@ def test_each_look_at_the_file_shows_another_token_for_the_proxy_in_the_cluster(
     assert pod.run("sh", "-c", "touch /root/x 2>&1; true").strip().endswith("Read-only file system")
     (lease,) = pod.leases()
     assert lease["metadata"]["ownerReferences"][0]["kind"] == "Pod"
+    (view,) = pod.views()
+    assert {"ro", "nosuid", "nodev", "noexec"} <= set(view.split()[3].split(","))
 
 
 def test_a_pod_that_ends_takes_its_tokens_with_it(cluster: WholeCluster, server: GitServer, pods: Any) -> None:
@@ -270,8 +277,36 @@ def test_a_pod_reads_on_while_the_node_daemon_is_replaced(cluster: WholeCluster,
 def test_what_is_wrong_is_said_below_the_pod(cluster: WholeCluster, pods: Any, name: str, changes: Object, says: str) -> None:
     pod = pods(name, **changes)
     assert says in pod.complaint()
-    assert not pod.leases()
-    assert name not in cluster.enter("cat", "/proc/self/mounts").stdout
+    assert not pod.leases() and not pod.views()
+
+
+def test_a_connector_without_its_secret_is_said_below_the_pod_until_it_is_there(cluster: WholeCluster, pods: Any) -> None:
+    held = cluster.get("connector", "-n", SPACE, CONNECTOR)["spec"]
+    held["auth"]["secretRef"] = {"name": "late"}
+    thing = {"apiVersion": "connectors.alauda.io/v1alpha1", "kind": "Connector",
+             "metadata": {"name": "secretless", "namespace": SPACE}, "spec": held}  # fmt: skip
+    cluster.kubectl("apply", "-f", "-", text=yaml.safe_dump(thing))
+    pod = pods("waits", attributes={"connector.name": "secretless"})
+    assert "There is no Secret 'late' of type kubernetes.io/basic-auth" in pod.complaint()
+    assert not pod.leases() and not pod.views()
+    make = ["create", "secret", "generic", "late", "--type=kubernetes.io/basic-auth"]
+    cluster.kubectl("-n", SPACE, *make, "--from-literal=username=username", "--from-literal=password=password\n")
+    assert "Authorization" in pod.is_ready().gitconfig()
+    cluster.kubectl("-n", SPACE, "delete", "secret/late", "connector/secretless")
+
+
+def test_gateways_that_are_away_are_said_below_the_pod_until_they_are_back(cluster: WholeCluster, pods: Any) -> None:
+    scale = ["-n", SYSTEM, "scale", "deployment/mintfs-gateway"]
+    cluster.kubectl(*scale, "--replicas=0")
+    try:
+        cluster.kubectl("-n", SYSTEM, "wait", "--for=delete", "--timeout=120s", "pod", "-l", "app.kubernetes.io/name=mintfs-gateway")
+        pod = pods("early")
+        assert "gateway-unreachable" in pod.complaint()
+        assert not pod.views()
+    finally:
+        cluster.kubectl(*scale, "--replicas=2")
+        cluster.kubectl("-n", SYSTEM, "rollout", "status", "--timeout=180s", "deployment/mintfs-gateway")
+    assert "Authorization" in pod.is_ready().gitconfig()
 
 
 def test_the_node_holds_nothing_of_the_credential(cluster: WholeCluster, pods: Any) -> None:
