@@ -179,10 +179,13 @@ void Gateway::run() {
 }
 
 std::string Gateway::why_not_served(const broker::ConnectorName& name) const {
+  const std::string kubectl = "'kubectl -n " + name.space;
   const auto conditions = catalog_.conditions({name.space, name.name});
   for (const auto& each : conditions)
-    if (each.status != kube::Truth::yes) return each.message;
-  return conditions.empty() ? "There is no Connector of this name in the namespace '" + name.space + "'."
+    if (each.status != kube::Truth::yes)
+      return each.message + " " + kubectl + " describe connector " + name.name + "' says more.";
+  return conditions.empty() ? "There is none in the namespace '" + name.space + "'; " + kubectl +
+                                  " get connectors' lists those there are."
                             : "It is about to be served; try again shortly.";
 }
 

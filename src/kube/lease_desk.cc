@@ -189,8 +189,7 @@ asio::awaitable<std::optional<DeskAnswer>> LeaseDesk::allow(const PodIdentity& p
                        "The gateway has just started and does not know every connector yet; try again shortly.");
     co_return refuse(Errc::connector_unknown,
                      "The connector '" + name.text() + "' cannot be used: " +
-                         (knowledge_.why_not_served ? knowledge_.why_not_served(name) : "It is not ready.") +
-                         " 'kubectl -n " + name.space + " describe connector " + name.name + "' says more.");
+                         (knowledge_.why_not_served ? knowledge_.why_not_served(name) : "It is not ready."));
   }
   co_return std::nullopt;
 }

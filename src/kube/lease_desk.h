@@ -52,7 +52,7 @@ class LeaseDesk {
   struct Knowledge {
     std::function<bool()> leases_confirmed = [] { return true; };
     std::function<bool()> connectors_listed = [] { return true; };  // until then none is missed
-    // One sentence: why a connector is not served.
+    // Why a connector is not served, and where more is told.
     std::function<std::string(const broker::ConnectorName&)> why_not_served{};
     // Whether a lease was made is not known: its object is to be taken away. UnmadeLeases.
     std::function<void(const std::string& id, const std::string& target)> unmade{};

@@ -324,7 +324,7 @@ def test_what_a_pod_cannot_have_is_told_in_its_event(start: Start) -> None:
     world.api.put(SECRETS, {**secret, "type": "Opaque"})
     eventually("the gateway has heard", lambda: pod.is_refused("'test-secret' cannot be used: type is not"))
     world.api.delete(CONNECTORS, CONNECTOR, SPACE)
-    eventually("the gateway has heard", lambda: pod.is_refused("There is no Connector"))
+    eventually("the gateway has heard", lambda: pod.is_refused("There is none in the namespace"))
     nothing_is_left(world, pod)
 
 
