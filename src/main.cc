@@ -69,8 +69,11 @@ int run(int argc, char** argv) {
       "SIGHUP reads connectors and secrets again, SIGUSR2 starts the program anew without a gap, SIGTERM ends.");
   try {
     app.parse(argc, argv);
+  } catch (const CLI::Success& asked) {
+    return app.exit(asked);
   } catch (const CLI::ParseError& error) {
-    return app.exit(error) == 0 ? 0 : 2;
+    std::fprintf(stderr, "mintfsd: %s; see 'mintfsd --help'\n", error.what());
+    return 2;
   }
   protect_memory();
   std::signal(SIGPIPE, SIG_IGN);

@@ -169,8 +169,11 @@ int start(int argc, char** argv) {
   try {
     app.parse(argc, argv);
     if (!options.probe && options.settings.node.empty()) throw CLI::RequiredError("--node-id");
+  } catch (const CLI::Success& asked) {
+    return app.exit(asked);
   } catch (const CLI::ParseError& error) {
-    return app.exit(error) == 0 ? 0 : 2;
+    std::fprintf(stderr, "mintfs-csi: %s; see 'mintfs-csi --help'\n", error.what());
+    return 2;
   }
   protect_memory();
   std::signal(SIGPIPE, SIG_IGN);

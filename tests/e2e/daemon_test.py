@@ -107,10 +107,12 @@ def test_a_configuration_that_is_not_there_is_said(stopped: Daemon) -> None:
     _sentence(checked.stderr, stopped.config, step="name the configuration that is there")
 
 
+@pytest.mark.parametrize("program", [MINTFSD, MINTFSD.parent / "mintfs-csi"], ids=lambda program: program.name)
 @pytest.mark.parametrize("args", [["--nonsense"], ["--config"], ["stray"]])
-def test_a_wrong_use_of_the_daemon_ends_with_two(args: list[str]) -> None:
-    done = subprocess.run([MINTFSD, *args], capture_output=True, text=True, env=base_environment())
-    assert done.returncode == 2 and done.stderr
+def test_a_wrong_use_of_the_daemon_ends_with_two(program: Path, args: list[str]) -> None:
+    done = subprocess.run([program, *args], capture_output=True, text=True, env=base_environment())
+    assert done.returncode == 2 and done.stdout == ""
+    assert re.fullmatch(rf"{program.name}: [^\n]+; see '{program.name} --help'\n", done.stderr), done.stderr
 
 
 # --- bad surroundings --------------------------------------------------------------------------------
