@@ -38,8 +38,8 @@ std::uint64_t cgroup_id_of(pid_t thread) {
 
 // Calls `each(hierarchy, path)` for the lines "ID:CONTROLLERS:PATH".
 template <class Each>
-void for_each_group(pid_t thread, Each each) {
-  std::ifstream file("/proc/" + std::to_string(thread) + "/cgroup");
+void for_each_group(pid_t thread, const char* proc, Each each) {
+  std::ifstream file(std::string(proc) + "/" + std::to_string(thread) + "/cgroup");
   for (std::string line; std::getline(file, line);) {
     const auto first = line.find(':'), second = line.find(':', first + 1);
     if (second == std::string::npos) continue;
@@ -74,7 +74,7 @@ std::optional<Cgroup> cgroup_of(pid_t process) {
   std::optional<Cgroup> best;
   std::size_t rank = kPreferred.size();
   const std::uint64_t id = cgroup_id_of(process);
-  for_each_group(process, [&](std::string_view hierarchy, std::string_view path) {
+  for_each_group(process, "/proc", [&](std::string_view hierarchy, std::string_view path) {
     const auto found = std::find(kPreferred.begin(), kPreferred.end(), hierarchy);
     const auto place = static_cast<std::size_t>(found - kPreferred.begin());
     if (place >= rank) return;
@@ -87,15 +87,15 @@ std::optional<Cgroup> cgroup_of(pid_t process) {
   return best;
 }
 
-bool is_in(pid_t thread, const Cgroup& group) {
+bool is_in(pid_t thread, const Cgroup& group, const char* proc) {
   if (thread <= 0) return false;
   if (group.id != 0 && cgroup_id_of(thread) == group.id) return true;
-  const std::uint64_t before = process_start_time(thread);
+  const std::uint64_t before = process_start_time(thread, proc);
   bool inside = false;
-  for_each_group(thread, [&](std::string_view hierarchy, std::string_view path) {
+  for_each_group(thread, proc, [&](std::string_view hierarchy, std::string_view path) {
     inside = inside || (hierarchy == group.hierarchy && is_below(path, group.path));
   });
-  return inside && before != 0 && process_start_time(thread) == before;
+  return inside && before != 0 && process_start_time(thread, proc) == before;
 }
 
 }  // namespace mintfs::broker

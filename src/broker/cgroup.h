@@ -32,6 +32,7 @@ std::optional<Cgroup> cgroup_of(pid_t process);
 
 // Whether a thread is in the group or below it. False when that cannot be told: it has ended, or is not
 // visible here (0). A number that was used again meanwhile is noticed.
-bool is_in(pid_t thread, const Cgroup& group);
+// `proc` is where tests have another /proc.
+bool is_in(pid_t thread, const Cgroup& group, const char* proc = "/proc");
 
 }  // namespace mintfs::broker

@@ -17,8 +17,8 @@ namespace mintfs::broker {
 
 namespace asio = boost::asio;
 
-std::uint64_t process_start_time(pid_t pid) {
-  std::ifstream file("/proc/" + std::to_string(pid) + "/stat");
+std::uint64_t process_start_time(pid_t pid, const char* proc) {
+  std::ifstream file(std::string(proc) + "/" + std::to_string(pid) + "/stat");
   const std::string line{std::istreambuf_iterator<char>(file), {}};
   // Field 2 is the program's name in parentheses and may hold spaces and parentheses itself; field
   // 22, the start time, is the 20th behind it (proc(5)).

@@ -20,8 +20,9 @@
 
 namespace mintfs::broker {
 
-// Start time of a process in clock ticks since boot; 0 when there is no such process.
-std::uint64_t process_start_time(pid_t pid);
+// Start time of a process in clock ticks since boot; 0 when there is no such process. `proc` is where tests have
+// another /proc.
+std::uint64_t process_start_time(pid_t pid, const char* proc = "/proc");
 
 class ProcessWatch : public LeaseObserver {
  public:

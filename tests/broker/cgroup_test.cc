@@ -1,10 +1,14 @@
 #include "broker/cgroup.h"
 
+#include "support/broker_fixture.h"
+
 #include <gtest/gtest.h>
 
 #include <filesystem>
 #include <fstream>
+#include <functional>
 #include <string>
+#include <thread>
 
 #include <signal.h>
 #include <sys/stat.h>
@@ -31,6 +35,34 @@ TEST(Cgroup, ThatAdmitsEverybodyOrNobodyKnowsWhomIsRefused) {
                            "/a b", "/a\nb", "a:b:/job"})
     EXPECT_FALSE(Cgroup::parse(text)) << text;
   EXPECT_FALSE(Cgroup::parse("/" + std::string(2000, 'a')));
+}
+
+// In a /proc of the test's own, whose "cgroup" is a pipe: between its opening and its end is_in() has looked at the
+// start time once, and looks at it again behind that.
+TEST(IsInACgroup, NoticesANumberThatIsAnotherThreadsMeanwhile) {
+  const test::TempDir proc;
+  const auto thread = proc.make("77", 0700);
+  ASSERT_EQ(mkfifo((thread / "cgroup").c_str(), 0600), 0);
+  const auto set_start = [&](int time) {
+    std::ofstream stat(thread / "stat");
+    stat << "77 (git) S";
+    for (int field = 4; field < 22; ++field) stat << " 0";
+    stat << ' ' << time << " 0\n";
+  };
+  const auto is_in_while = [&](const std::function<void()>& act) {
+    set_start(100);
+    std::thread kernel([&] {
+      std::ofstream cgroup(thread / "cgroup");
+      act();
+      cgroup << "0::/job\n";
+    });
+    const bool inside = is_in(77, Cgroup{.hierarchy = "", .path = "/job", .id = 0}, proc.path().c_str());
+    kernel.join();
+    return inside;
+  };
+  EXPECT_TRUE(is_in_while([] {}));
+  EXPECT_FALSE(is_in_while([&] { set_start(200); }));
+  EXPECT_FALSE(is_in_while([&] { std::filesystem::remove(thread / "stat"); }));
 }
 
 // A group of version 2 that the test makes, and a process in it.
