@@ -281,13 +281,11 @@ def test_a_good_answer_keeps_its_encoding(caller: Job, recorded: Daemon, upstrea
 def test_a_credential_cut_in_two_by_the_network_is_scrubbed(
     caller: Job, recorded: Daemon, upstream: Recorder
 ) -> None:
-    half = len(PASSWORD) // 2
-    parts = [b"x" * 9000 + PASSWORD[:half].encode(), PASSWORD[half:].encode() + b"y" * 9000]
-    chunks = b"".join(f"{len(part):x}\r\n".encode() + part + b"\r\n" for part in parts)
-    head = b"HTTP/1.1 500 Broken\r\nContent-Type: text/plain\r\nTransfer-Encoding: chunked\r\n\r\n"
-    upstream.when("GET", "/", Reply(raw=head + chunks + b"0\r\n\r\n"))
+    # Longer than any buffer: wherever it is cut, by the network or the proxy, it is within a credential.
+    page = f"{PASSWORD}-".encode() * (2 * 1024 * 1024 // (len(PASSWORD) + 1))
+    upstream.when("GET", "/", Reply(500, body=page))
     answer = _ask(recorded, caller)
-    assert answer.status in (500, 502) and PASSWORD.encode() not in answer.body
+    assert answer.status == 500 and answer.body == page.replace(PASSWORD.encode(), b"*" * len(PASSWORD))
 
 
 @pytest.mark.parametrize("name", ["X-Echo", "Location", "Server"])
