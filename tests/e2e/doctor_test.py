@@ -101,6 +101,14 @@ def test_a_readable_secret_is_found(stopped: Daemon, password: Path) -> None:
     assert status == 1 and str(password) in said and "chmod" in said
 
 
+def test_a_connector_of_repositories_that_only_a_wildcard_begins_is_well(
+    server: GitServer, password: Path, start_mintfs: Callable[..., Daemon]
+) -> None:
+    mintfs = start_mintfs(connector("git", server.url, password, repositories=["*/app"]))
+    status, said = _doctor(mintfs)
+    assert status == 0 and "ok    connector default/git" in said, said
+
+
 def test_a_missing_secret_is_found(stopped: Daemon, password: Path) -> None:
     password.unlink()
     status, said = _doctor(stopped)

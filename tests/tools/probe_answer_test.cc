@@ -1,4 +1,6 @@
 #include "mintfs/probe_answer.h"
+
+#include "broker/policy.h"
 #include "mintfs/git_version.h"
 
 #include <gtest/gtest.h>
@@ -13,7 +15,15 @@ TEST(RepositoryToProbe, PrefersOneThatIsNamed) {
   EXPECT_EQ(repository_to_probe({"acme/*"}), "acme/mintfs-probe");
   EXPECT_EQ(repository_to_probe({"acme/**"}), "acme/mintfs-probe");
   EXPECT_EQ(repository_to_probe({}), "mintfs-probe/mintfs-probe");
-  EXPECT_EQ(repository_to_probe({"*/app"}), "mintfs-probe/mintfs-probe");
+}
+
+TEST(RepositoryToProbe, IsOneThatThePatternGives) {
+  for (const char* pattern :
+       {"acme/*", "acme/**", "*", "**", "*/app", "**/app", "*-public/*", "acme/team-*/x*y", "a/*/b"}) {
+    const std::string repository = repository_to_probe({pattern});
+    EXPECT_EQ(repository.find('*'), std::string::npos) << repository;
+    EXPECT_TRUE(broker::RepositoryPattern(pattern).matches(repository)) << pattern << ": " << repository;
+  }
 }
 
 TEST(InterpretProbe, TellsGoodFromBad) {

@@ -1,7 +1,5 @@
 #include "mintfs/probe_answer.h"
 
-#include "broker/policy.h"
-
 namespace mintfs::cli {
 namespace {
 
@@ -25,11 +23,16 @@ std::string remedy_for(std::string_view reason, std::string_view connector) {
 std::string repository_to_probe(const std::vector<std::string>& patterns) {
   for (const auto& pattern : patterns)
     if (pattern.find('*') == std::string::npos) return pattern;
-  for (const auto& pattern : patterns) {
-    std::string name = broker::RepositoryPattern(pattern).literal_prefix();
-    if (!name.empty()) return name.append(kProbe);
+  if (patterns.empty() || patterns.front() == "**") return std::string(kProbe) + "/" + std::string(kProbe);
+  // Whatever the wildcards stand for, this is one of it.
+  std::string name;
+  for (const char c : patterns.front()) {
+    if (c != '*')
+      name += c;
+    else if (!name.ends_with(kProbe))
+      name += kProbe;
   }
-  return std::string(kProbe) + "/" + std::string(kProbe);
+  return name;
 }
 
 Finding interpret_probe(std::string_view connector, std::string_view repository, unsigned status,
