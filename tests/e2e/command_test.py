@@ -239,6 +239,11 @@ def test_connector_check_tells_good_from_bad(mintfs: Daemon, server: GitServer) 
     assert bad.returncode == 1 and "git" in bad.stdout + bad.stderr
 
 
+def test_connector_check_of_what_the_connector_does_not_give_says_where_that_stands(idle: Daemon) -> None:
+    done = idle.cli("connector", "check", "team/tools", "--repository", "b/c", check=False)
+    assert done.returncode == 1 and "does not give 'b/c'" in done.stdout and "mintfs connector list" in done.stdout, done
+
+
 def test_config_check_is_for_people_and_programs(idle: Daemon, password: Path) -> None:
     assert idle.cli("config", "check", idle.config).stdout == f"{idle.config}: ok, 2 connectors, proxy at {idle.url}\n"
     good = json.loads(idle.cli("config", "check", idle.config, "--format", "json").stdout)

@@ -62,6 +62,16 @@ def test_who_is_served_by_roots_mintfsd_need_not_be_able_to_mount(mintfs: Daemon
 
 
 @pytest.mark.root
+def test_a_fuse_device_that_is_closed_to_the_user_is_found(stopped: Daemon, tmp_path: Path) -> None:
+    closed = tmp_path / "fuse"
+    closed.touch(mode=0o600)
+    stopped.config.chmod(0o644)
+    hidden = ["unshare", "-m", "sh", "-ec", f'mount --bind {closed} /dev/fuse && exec "$@"', "sh", *as_user(STRANGER)]
+    found = _finding(stopped, "/dev/fuse", *hidden)
+    assert (found["state"], found["remedy"]) == ("fail", "sudo chmod 666 /dev/fuse"), found
+
+
+@pytest.mark.root
 def test_a_missing_fusermount3_is_found(stopped: Daemon, tmp_path: Path) -> None:
     mintfs = stopped
     mintfs.config.chmod(0o644)
@@ -72,7 +82,7 @@ def test_a_missing_fusermount3_is_found(stopped: Daemon, tmp_path: Path) -> None
     (path / "git").symlink_to(shutil.which("git") or "/usr/bin/git")
     hidden = [*as_user(STRANGER), "env", f"PATH={path}"]
     found = _finding(mintfs, "fusermount3", *hidden)
-    assert (found["state"], found["remedy"]) == ("fail", "apt install fuse3") and "is missing" in found["sentence"]
+    assert (found["state"], found["remedy"]) == ("fail", "sudo apt install fuse3") and "is missing" in found["sentence"]
 
 
 def test_a_mintfsd_that_does_not_answer_is_found(mintfs: Daemon) -> None:

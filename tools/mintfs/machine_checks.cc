@@ -33,9 +33,9 @@ Finding check_fuse_device() {
   if (errno == ENOENT || errno == ENODEV || errno == ENXIO)
     return {State::fail, "/dev/fuse", "is missing, so nothing can be mounted",
             "modprobe fuse; for a container: docker run --device /dev/fuse --cap-add SYS_ADMIN ..."};
-  return {
-      State::fail, "/dev/fuse", std::string("cannot be opened: ") + std::strerror(errno),
-      errno == EPERM ? "in a container: docker run --device /dev/fuse --cap-add SYS_ADMIN ..." : "chmod 666 /dev/fuse"};
+  return {State::fail, "/dev/fuse", std::string("cannot be opened: ") + std::strerror(errno),
+          errno == EPERM ? "in a container: docker run --device /dev/fuse --cap-add SYS_ADMIN ..."
+                         : "sudo chmod 666 /dev/fuse"};
 }
 
 std::optional<std::filesystem::path> find_program(std::string_view name) {
@@ -50,7 +50,8 @@ std::optional<std::filesystem::path> find_program(std::string_view name) {
 
 Finding check_fusermount() {
   if (find_program("fusermount3")) return {State::ok, "fusermount3", "is there"};
-  return {State::fail, "fusermount3", "is missing; without root mintfsd mounts with its help", "apt install fuse3"};
+  return {State::fail, "fusermount3", "is missing; without root mintfsd mounts with its help",
+          "sudo apt install fuse3"};
 }
 
 // As mintfsd and fusermount3 read it: the words alone on a line.

@@ -82,7 +82,10 @@ Finding probe(const client::ControlClient& client, const json::object& connector
                                {"labels", {{"purpose", "check"}}},
                                {"pid", "self"}});
   } catch (const client::Refused& refusal) {
-    return failure(name, refusal.what(), refusal.reason() == "repository-denied" ? "name one with --repository" : "");
+    return failure(name, refusal.what(),
+                   refusal.reason() == "repository-denied"
+                       ? "'mintfs connector list' shows what it gives; name one of these with --repository"
+                       : "");
   }
   Finding finding = ask_proxy(name, repository, std::filesystem::path(text(lease, "path")) / ".gitconfig");
   client.close_lease(text(lease, "id"));
