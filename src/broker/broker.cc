@@ -306,18 +306,28 @@ bool Broker::can_mint(Scratch& scratch) const {
   }
 }
 
-// Token first, rights last: nobody learns anything about rights without a good token.
-boost::system::error_code Broker::check(std::string_view token, const Access& access, Scratch& scratch,
-                                        Finding& found) {
-  if (token.empty()) return Errc::token_missing;
+LeasePtr Broker::find_living(std::string_view id) {
+  LeasePtr lease = leases_.find(id);
+  return lease && following_ && !leases_.is_on_disk(id) ? nullptr : lease;
+}
+
+// Whether it is one of ours, and of which lease; null where that was closed.
+boost::system::error_code Broker::verify(std::string_view token, Scratch& scratch, VerifiedToken* last,
+                                         Finding& found) {
+  if (last != nullptr && last->is(token)) {
+    found.lease = find_living(last->claims().lease);
+    if (found.lease && last->was_signed_with(found.lease->kid, found.lease->key)) {
+      found.claims = &last->claims();
+      return {};
+    }
+  }
   if (const auto error = parse_token(token, scratch.token)) return error;
   const Claims& claims = scratch.token.claims;
-  const Time now = clock_.now();
-  found.lease = leases_.find(claims.lease);
-  if (found.lease && following_ && !leases_.is_on_disk(claims.lease)) found.lease = nullptr;
+  found.lease = find_living(claims.lease);
   if (found.lease) {
     if (scratch.token.kid != found.lease->kid) return Errc::token_key_unknown;
     if (!is_signed_with(scratch.token, found.lease->key, scratch.signer)) return Errc::token_signature;
+    if (last != nullptr) last->set(token, scratch.token, found.lease->key);
   } else {
     // The key of a closed lease is derived once more: a genuine token that outlived its lease is
     // news for the audit log, a forged one is not.
@@ -325,7 +335,17 @@ boost::system::error_code Broker::check(std::string_view token, const Access& ac
     if (!key) return Errc::token_key_unknown;
     if (!is_signed_with(scratch.token, *key, scratch.signer)) return Errc::token_signature;
   }
-  found.genuine = true;
+  found.claims = &claims;
+  return {};
+}
+
+// Token first, rights last: nobody learns anything about rights without a good token.
+boost::system::error_code Broker::check(std::string_view token, const Access& access, Scratch& scratch,
+                                        VerifiedToken* last, Finding& found) {
+  if (token.empty()) return Errc::token_missing;
+  if (const auto error = verify(token, scratch, last, found)) return error;
+  const Claims& claims = *found.claims;
+  const Time now = clock_.now();
   if (confirmed_ && !confirmed_()) return Errc::leases_unconfirmed;
   if (!found.lease || found.lease->expires <= now) return Errc::lease_closed;
   if (const auto error = check_times(claims, now)) return error;
@@ -359,16 +379,16 @@ void Broker::write_access(std::string_view event, const Access& access, AuditRec
   audit_.write(record);
 }
 
-Result<Grant> Broker::redeem(std::string_view token, const Access& access, Scratch& scratch) {
+Result<Grant> Broker::redeem(std::string_view token, const Access& access, Scratch& scratch, VerifiedToken* last) {
   Finding found;
-  const auto error = check(token, access, scratch, found);
+  const auto error = check(token, access, scratch, last, found);
   // Only what was verified is named: a forged token must not write another lease's id into the log.
-  const Claims claims = found.genuine ? scratch.token.claims : Claims{};
+  const Claims claims = found.claims != nullptr ? *found.claims : Claims{};
   AuditRecord record{.lease = claims.lease, .subject = claims.subject, .jti = claims.id};
   if (error) {
     const Errc reason = to_errc(error);
     record.reason = reason_word(reason);
-    record.stranger = !found.genuine;
+    record.stranger = found.claims == nullptr;
     write_access("refuse", access, record);
     refusals_[reason].add();
     return error;

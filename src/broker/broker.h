@@ -16,6 +16,7 @@
 #include "broker/policy.h"
 #include "broker/sync.h"
 #include "broker/token.h"
+#include "broker/verified_token.h"
 
 #include <atomic>
 #include <chrono>
@@ -134,7 +135,8 @@ class Broker {
 
   // Checks everything about the token and the access, in this order: form, signature, lease, times,
   // origin, audience, connector, operation, repository. The first that fails is the answer and the audit reason.
-  Result<Grant> redeem(std::string_view token, const Access& access, Scratch& scratch);
+  // `last`, where there is one, is what the same client showed last, and becomes this token.
+  Result<Grant> redeem(std::string_view token, const Access& access, Scratch& scratch, VerifiedToken* last = nullptr);
   // Writes down that the proxy refused a request for another reason than redeem() gave. `access` is
   // empty as far as the request could not be read; `lease` is null before a token was redeemed. `reference`
   // is what of a push was refused.
@@ -193,12 +195,15 @@ class Broker {
   void closed(const LeasePtr& lease, std::string_view reason);
   // What check() learned, as far as it came.
   struct Finding {
-    bool genuine = false;  // the signature fits: the claims are ours
+    const Claims* claims = nullptr;  // once the signature fitted: they are ours
     LeasePtr lease;
     ConnectorsPtr table;
     const ConnectorConfig* connector = nullptr;
   };
-  boost::system::error_code check(std::string_view token, const Access& access, Scratch& scratch, Finding& found);
+  LeasePtr find_living(std::string_view id);
+  boost::system::error_code verify(std::string_view token, Scratch& scratch, VerifiedToken* last, Finding& found);
+  boost::system::error_code check(std::string_view token, const Access& access, Scratch& scratch, VerifiedToken* last,
+                                  Finding& found);
 
   Options options_;
   MasterKeys& keys_;

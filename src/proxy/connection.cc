@@ -309,7 +309,7 @@ Errc Connection::authorize(bool undecided) {
   if (request_.authorization && token().empty()) return Errc::token_malformed;
   broker::Access wanted = access();
   wanted.undecided = undecided;
-  auto grant = worker_.shared().broker.redeem(token(), wanted, worker_.scratch());
+  auto grant = worker_.shared().broker.redeem(token(), wanted, worker_.scratch(), &last_token_);
   audited_ = !grant;
   if (!grant) return broker::to_errc(grant.error());
   grant_.emplace(std::move(*grant));

@@ -135,6 +135,7 @@ class Connection {
   bool cut_ = false;      // the lease was closed
   bool trusted_ = false;  // a good token was shown on this connection
   uid_t user_ = 0;        // of the last one's lease
+  broker::VerifiedToken last_token_;
 
   // The request under way; reused by the next.
   RequestHead request_;

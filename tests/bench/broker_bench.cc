@@ -43,6 +43,14 @@ void redeem(benchmark::State& state) {
 }
 BENCHMARK(redeem)->ArgName("leases")->Arg(1)->Arg(2)->Arg(1000);
 
+// As a client of many requests shows it.
+void redeem_again(benchmark::State& state) {
+  Bench bench(1);
+  VerifiedToken last;
+  for (auto _ : state) benchmark::DoNotOptimize(bench.it.broker.redeem(bench.tokens[0], kAccess, bench.scratch, &last));
+}
+BENCHMARK(redeem_again);
+
 // What a client can make the proxy spend with a token that is good for nothing.
 void redeem_after_close(benchmark::State& state) {
   Bench bench(1);

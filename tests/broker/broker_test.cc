@@ -665,6 +665,47 @@ TEST_F(BrokerTest, AllowsAClockThatIsAMinuteBehind) {
   EXPECT_EQ(it.redeem(token), Errc::token_not_yet_valid);
 }
 
+TEST_F(BrokerTest, WritesDownTheSameOfATokenThatItHasSeen) {
+  const LeasePtr lease = open();
+  const std::string token = it.mint(lease);
+  for (int i = 0; i < 2; ++i) EXPECT_EQ(it.redeem(token), Errc{});
+  const auto acts = it.acts();
+  const auto &first = acts.at(acts.size() - 2), &second = acts.back();
+  EXPECT_EQ(first, second);
+  EXPECT_EQ(text_of(second, "lease"), lease->id);
+  EXPECT_EQ(text_of(second, "subject"), "uid:4001");
+  EXPECT_EQ(text_of(second, "jti").size(), kTokenIdSize);
+}
+
+TEST_F(BrokerTest, RefusesWhatDiffersInOneCharacterFromATokenThatItHasSeen) {
+  const std::string token = it.mint(open());
+  ASSERT_EQ(it.redeem(token), Errc{});
+  for (std::size_t i = 0; i < token.size(); ++i) {
+    std::string other = token;
+    other[i] = other[i] == 'A' ? 'B' : 'A';
+    EXPECT_NE(it.redeem(other), Errc{}) << i;
+  }
+  EXPECT_NE(it.redeem(token.substr(1)), Errc{});
+  EXPECT_NE(it.redeem(token.substr(0, token.size() - 1)), Errc{});
+  EXPECT_NE(it.redeem(token + "A"), Errc{});
+  EXPECT_EQ(it.redeem(token), Errc{});
+}
+
+// A gateway's lease comes back under its id when it is granted anew.
+TEST_F(BrokerTest, RefusesATokenThatItHasSeenOnceItsLeaseHasAnotherKey) {
+  const LeasePtr lease = open();
+  const std::string token = it.mint(lease);
+  ASSERT_EQ(it.redeem(token), Errc{});
+  ASSERT_TRUE(it.parts.keys.rotate(it.parts.clock.now() + 240h, 240h, 24h));
+  Lease again = *lease;
+  again.kid = 2;
+  ASSERT_TRUE(it.parts.leases.put(std::move(again), it.parts.keys));
+  EXPECT_EQ(it.redeem(token), Errc::token_key_unknown);
+  Lease former = *lease;
+  ASSERT_TRUE(it.parts.leases.put(std::move(former), it.parts.keys));
+  EXPECT_EQ(it.redeem(token), Errc{});
+}
+
 TEST_F(BrokerTest, EndsEveryTokenOfALeaseAtOnceAndNoOther) {
   const LeasePtr lease = open(), other = open();
   std::vector<std::string> tokens;

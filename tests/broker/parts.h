@@ -95,7 +95,7 @@ class AuditedBroker {
                                                                               .connector = "github",
                                                                               .operation = broker::Operation::fetch,
                                                                               .repository = "acme/app"}) {
-    const auto grant = broker.redeem(token, access, scratch);
+    const auto grant = broker.redeem(token, access, scratch, &last_token);
     return grant ? broker::Errc{} : broker::to_errc(grant.error());
   }
 
@@ -108,6 +108,7 @@ class AuditedBroker {
  public:
   broker::Broker broker;
   broker::Scratch scratch;
+  broker::VerifiedToken last_token;  // as if one client showed them all
 };
 
 // A JWT of any content, signed by OpenSSL's one-shot HMAC and not by the code under test.
