@@ -412,8 +412,8 @@ void Broker::note_refusal(Errc error, const Access& access, const Lease* lease, 
 
 bool Broker::may_be_told(const Lease& lease) const {
   const auto& urls = options_.other_urls;
-  return lease.proxy_url.empty() || lease.proxy_url == options_.audience ||
-         std::find(urls.begin(), urls.end(), lease.proxy_url) != urls.end();
+  return lease.proxy_url.empty() || lease.proxy_url.text() == options_.audience ||
+         std::find(urls.begin(), urls.end(), lease.proxy_url.text()) != urls.end();
 }
 
 ConnectorsPtr Broker::connectors() const { return *connectors_.lock(); }

@@ -167,7 +167,7 @@ class Broker {
   // By which this lease's job reaches the proxy. Tokens are for the audience whatever it is: it says where they go, and
   // the audience who takes them.
   const std::string& proxy_url(const Lease& lease) const {
-    return lease.proxy_url.empty() ? audience_of(lease) : lease.proxy_url;
+    return lease.proxy_url.empty() ? audience_of(lease) : lease.proxy_url.text();
   }
   // Whether the configuration still gives that URL out: the lease may be from before a restart.
   bool may_be_told(const Lease& lease) const;

@@ -356,7 +356,8 @@ json::object to_json(const Lease& lease, const std::filesystem::path& mount, con
       {"opened", to_rfc3339(lease.opened)},
       {"expires", to_rfc3339(lease.expires)},
   };
-  const std::filesystem::path seen_at = lease.seen_at.empty() ? mount / lease.id : std::filesystem::path(lease.seen_at);
+  const std::filesystem::path seen_at =
+      lease.seen_at.empty() ? mount / lease.id : std::filesystem::path(lease.seen_at.text());
   json::object variables;
   for (const auto& name : lease.view()) {
     const auto file = files.find(name);
@@ -369,8 +370,8 @@ json::object to_json(const Lease& lease, const std::filesystem::path& mount, con
   if (lease.cgroup) object["cgroup"] = lease.cgroup->text();
   if (lease.pod) object["pod"] = true;
   if (lease.token_ttl.count() != 0) object["token_ttl_seconds"] = lease.token_ttl.count();
-  if (!lease.proxy_url.empty()) object["proxy_url"] = lease.proxy_url;
-  if (!lease.seen_at.empty()) object["seen_at"] = lease.seen_at;
+  if (!lease.proxy_url.empty()) object["proxy_url"] = lease.proxy_url.text();
+  if (!lease.seen_at.empty()) object["seen_at"] = lease.seen_at.text();
   if (lease.exact_protocol) object["exact_protocol"] = true;
   if (!lease.credential_store.empty()) object["credential_store"] = lease.credential_store;
   return object;

@@ -15,6 +15,7 @@
 #include "broker/error.h"
 #include "broker/keys.h"
 #include "broker/policy.h"
+#include "broker/rare_text.h"
 #include "broker/sync.h"
 
 #include <chrono>
@@ -50,26 +51,26 @@ struct Lease {
   };
 
   std::string id;
-  std::string version{};     // of the object that it is in a cluster; empty: it is none, or that is not known yet
+  RareText version{};        // of the object that it is in a cluster; empty: it is none, or that is not known yet
   std::uint64_t serial = 0;  // grows with each lease, also over restarts; node ids come from it
   uid_t uid = 0;             // whose processes may open the view's files, where it is not a pod's
   uid_t opener = 0;          // who asked for it and may close it
-  std::string subject;       // "uid:1000", "pod:team/build-7"
+  std::uint32_t kid = 0;
   // Whoever gets to the view may open it: a pod's users are the image's affair. Only root can look it up, so it
   // is reached where root has bind-mounted it and nowhere else.
   bool pod = false;
+  bool exact_protocol = false;  // what its job stores for http does not answer https, nor the other way round
+  std::string subject;          // "uid:1000", "pod:team/build-7"
   std::map<std::string, std::string> labels;
   std::vector<ConnectorName> connectors;
   Rights rights;
   Time opened;
   Time expires;
   std::chrono::seconds token_ttl{0};  // of its tokens; 0: the daemon's own
-  std::uint32_t kid = 0;
-  Process process;                 // pid 0: not bound
-  bool exact_protocol = false;     // what its job stores for http does not answer https, nor the other way round
+  Process process;                    // pid 0: not bound
   std::string credential_store{};  // where its job's git keeps what it stores; empty: our memory, where it is told to
-  std::string proxy_url{};         // by which its job reaches the proxy; empty: the proxy's own
-  std::string seen_at{};           // where its job sees the view; empty: where it is
+  RareText proxy_url{};            // by which its job reaches the proxy; empty: the proxy's own
+  RareText seen_at{};              // where its job sees the view; empty: where it is
   std::shared_ptr<const Cgroup> cgroup{};  // whose processes alone may open the files; null: not bound. Few have one
   std::shared_ptr<const OriginPatterns> origins{};  // where its tokens may be used; null: everywhere
   std::vector<std::string> configurations{};        // of its view, in the order asked; empty: the default ones

@@ -156,8 +156,9 @@ Lease parse(const json::object& object) {
   if (origins != nullptr) lease.origins = read_origins(*origins);
   if (proxy_url != nullptr) lease.proxy_url = text(*proxy_url);
   if (seen_at != nullptr) lease.seen_at = text(*seen_at);
-  if (proxy_url != nullptr && !Address::parse(lease.proxy_url)) throw std::runtime_error("its proxy_url is malformed");
-  if (seen_at != nullptr && !is_seen_path(lease.seen_at)) throw std::runtime_error("its seen_at is malformed");
+  if (proxy_url != nullptr && !Address::parse(lease.proxy_url.text()))
+    throw std::runtime_error("its proxy_url is malformed");
+  if (seen_at != nullptr && !is_seen_path(lease.seen_at.text())) throw std::runtime_error("its seen_at is malformed");
   lease.id = text(object.at("id"));
   lease.serial = object.at("serial").to_number<std::uint64_t>();
   if (lease.serial == 0 || lease.serial > kMaxSerial) throw std::runtime_error("its serial is out of range");
@@ -244,8 +245,8 @@ void write_lease_file(const std::filesystem::path& file, const Lease& lease) {
   if (lease.pod) object["pod"] = true;  // an older mintfsd takes it for root's alone
   if (!lease.configurations.empty())
     object["configurations"] = json::array(lease.configurations.begin(), lease.configurations.end());
-  if (!lease.proxy_url.empty()) object["proxy_url"] = lease.proxy_url;
-  if (!lease.seen_at.empty()) object["seen_at"] = lease.seen_at;
+  if (!lease.proxy_url.empty()) object["proxy_url"] = lease.proxy_url.text();
+  if (!lease.seen_at.empty()) object["seen_at"] = lease.seen_at.text();
   if (lease.exact_protocol) object["exact_protocol"] = true;
   if (!lease.credential_store.empty()) object["credential_store"] = lease.credential_store;
   if (lease.cgroup) {

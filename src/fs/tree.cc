@@ -193,7 +193,7 @@ Tree::Rendered Tree::shared(Views& views, Template text) {
 }
 
 std::string Tree::authorities_file(const broker::Lease& lease) const {
-  if (!lease.seen_at.empty()) return lease.seen_at + "/ca.crt";
+  if (!lease.seen_at.empty()) return lease.seen_at.text() + "/ca.crt";
   return mountpoint_ + (mountpoint_.ends_with('/') ? "" : "/") + lease.id + "/ca.crt";
 }
 

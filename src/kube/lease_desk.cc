@@ -305,7 +305,7 @@ asio::awaitable<DeskAnswer> LeaseDesk::renew(DeskCaller caller, std::string id, 
   const broker::Time expires = std::max((*lease)->expires, broker_.clock().now() + request->ttl);
   json::object patch{{"spec", {{"expires", rfc3339_micro(expires)}}}};
   // Where another gateway has renewed it and we have not heard of it yet, ours must not make it shorter.
-  if (!(*lease)->version.empty()) patch["metadata"] = {{"resourceVersion", (*lease)->version}};
+  if (!(*lease)->version.empty()) patch["metadata"] = {{"resourceVersion", (*lease)->version.text()}};
   Call call{.method = Call::Method::merge_patch, .target = target_of(**lease), .body = broker::serialize_secret(patch)};
   const auto patched = co_await api_.send(std::move(call));
   if (!patched && patched.error().reason == Reason::not_found) co_return refuse(Errc::lease_closed);

@@ -31,13 +31,13 @@ class LeaseFile : public testing::Test {
               .serial = kMaxSerial,
               .uid = 4'294'967'294u,
               .opener = 4001,
+              .kid = 3,
               .subject = "uid:4294967294",
               .labels = {{"build", "17"}, {"job", "\"a\\b\" & more"}},
               .connectors = {*ConnectorName::parse("github"), *ConnectorName::parse("team/gitlab")},
               .rights = {Operations::only(Operation::fetch), {RepositoryPattern("acme/*"), RepositoryPattern("x/**")}},
               .opened = Time(std::chrono::milliseconds(1'767'225'600'123)),
               .expires = Time(std::chrono::milliseconds(1'767'229'200'456)),
-              .kid = 3,
               .process = {4242, 987'654'321},
               .key = {}};
 };
@@ -174,11 +174,11 @@ TEST_F(LeaseFile, HoldsTheConfigurationsUnderAVersionOfTheirOwn) {
 
 TEST_F(LeaseFile, HoldsWhereTheJobFindsThingsUnderAVersionOfItsOwn) {
   namespace json = boost::json;
-  lease.proxy_url = "http://10.88.0.1:8418";
-  lease.seen_at = "/run/git";
+  lease.proxy_url = std::string("http://10.88.0.1:8418");
+  lease.seen_at = std::string("/run/git");
   write_lease_file(file, lease);
-  EXPECT_EQ(read_lease_file(file).proxy_url, lease.proxy_url);
-  EXPECT_EQ(read_lease_file(file).seen_at, lease.seen_at);
+  EXPECT_EQ(read_lease_file(file).proxy_url.text(), "http://10.88.0.1:8418");
+  EXPECT_EQ(read_lease_file(file).seen_at.text(), "/run/git");
   const auto whole = json::parse(test::read_file(file)).as_object();
   EXPECT_EQ(whole.at("version"), 7) << "an older mintfsd would tell the job another place";
   for (const char* bad : {"", "relative", "/a/../b"}) {
