@@ -41,8 +41,8 @@ struct HelperRecord {
 };
 
 // "<build>.<job>.", so that no two are alike: what may not stand in a host's label, or could be taken for
-// more than one, becomes "_" and two hexadecimal digits; of what then is over 63 bytes the end becomes "_-" and a digest.
-// Nothing where a label is missing.
+// more than one, becomes "_" and two hexadecimal digits; of what then is over 63 bytes the end becomes "_-" and a
+// digest. Nothing where a label is missing.
 std::optional<std::string> helper_prefix(const std::map<std::string, std::string>& labels);
 
 // As the helper is told: behind the prefix, a port kept.
