@@ -1,5 +1,6 @@
 #include "broker/helper_record.h"
 
+#include "broker/encoding.h"
 #include "broker/lease.h"
 #include "broker/secret_json.h"
 #include "broker/state_file.h"
@@ -26,16 +27,13 @@ constexpr std::size_t kMaxRecord = 56 * 1024;  // read_secret_file() takes a lit
 constexpr std::size_t kMaxEntries = 64;
 constexpr std::string_view kSuffix = ".json";
 
-constexpr std::string_view kDigits = "0123456789abcdef";
-
 // A name too long for a label: its beginning, and a digest behind what stands in no other label.
 std::string shortened(std::string_view text, std::string label) {
   constexpr std::size_t kBytes = 8;
   std::array<unsigned char, SHA256_DIGEST_LENGTH> digest{};
   ::SHA256(reinterpret_cast<const unsigned char*>(text.data()), text.size(), digest.data());
   label.resize(kMaxLabel - 2 - 2 * kBytes);
-  label += "_-";
-  for (std::size_t i = 0; i < kBytes; ++i) label.append({kDigits[digest[i] >> 4], kDigits[digest[i] & 15]});
+  label.append("_-").append(hex_encode({reinterpret_cast<const char*>(digest.data()), kBytes}));
   return label;
 }
 
@@ -47,8 +45,7 @@ std::string to_label(std::string_view text) {
     if ((c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || inner_hyphen) {
       label += c;
     } else {
-      const auto byte = static_cast<unsigned char>(c);
-      label.append({'_', kDigits[byte >> 4], kDigits[byte & 15]});
+      label.append("_").append(hex_encode(text.substr(i, 1)));
     }
   }
   return label.size() > kMaxLabel ? shortened(text, std::move(label)) : label;

@@ -14,6 +14,9 @@ namespace mintfs::cli {
 
 enum class Engine { none, podman, docker };
 
+inline constexpr char kHelperIsOutside[] =
+    "--credential-store: git-credential-mintfs, which asks it, is of this machine and out of a container's reach";
+
 struct ContainerLease {
   LeaseView view;
   uid_t uid;

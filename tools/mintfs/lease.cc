@@ -77,9 +77,7 @@ gid_t group_of(uid_t uid) {
 
 // Quoted words of one line, for: eval "podman run $(...) IMAGE"
 std::string to_container(const json::object& lease, Via via, Engine engine) {
-  if (lease.contains("credential_store"))
-    throw UsageError(
-        "--credential-store: git-credential-mintfs, which asks it, is of this machine and out of a container's reach");
+  if (lease.contains("credential_store")) throw UsageError(kHelperIsOutside);
   const auto uid = lease.at("uid").to_number<uid_t>();
   const ContainerLease inside{.view = lease_view(lease), .uid = uid, .gid = group_of(uid)};
   std::string line;

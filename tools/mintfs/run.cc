@@ -82,9 +82,7 @@ int run(const ControlClient& client, const LeaseOptions& options, Via via, Engin
   boost::json::object request = lease_request(options);
   const std::string keeper = keep ? keeping_lease("") : "";
   request["pid"] = "self";
-  if (engine != Engine::none && !options.credential_store.empty())
-    throw UsageError(
-        "--credential-store: git-credential-mintfs, which asks it, is of this machine and out of a container's reach");
+  if (engine != Engine::none && !options.credential_store.empty()) throw UsageError(kHelperIsOutside);
   // Refuses a bad inherited variable or a command that starts no container before anything is opened.
   if (engine == Engine::none)
     lease_variables({.path = "/", .id = ""}, via, own_variable);
